@@ -1,0 +1,107 @@
+"""The network of the conditional density ratio psi(h | y)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from data.errors import ConfigError
+from data.labels import LabelSpace
+
+#: Groups of every group normalisation, as in the paper; widths are multiples of it.
+GROUPS = 8
+
+#: Half waves over the label's range of the slowest and fastest sinusoids of a scalar label: 1, 2, 4 ... 32.
+WAVES = tuple(float(2**power) for power in range(6))
+
+
+class ClassVector(nn.Module):
+    """A learnt vector of K numbers for each of K classes, as in the paper.
+
+    Args:
+        classes: K.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.size = classes
+        self.table = nn.Embedding(classes, classes)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Maps class numbers int64 (B,) to (B, K)."""
+        vectors: Tensor = self.table(labels)
+        return vectors
+
+
+class ScalarVector(nn.Module):
+    """Fixed sinusoids of a label and the label itself. The paper takes a learnt vector from the generator instead."""
+
+    waves: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 1 + 2 * len(WAVES)
+        self.register_buffer("waves", torch.pi * torch.tensor(WAVES))
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Maps labels in [0, 1], float32 (B,), to (B, 13)."""
+        angles = labels[:, None] * self.waves
+        return torch.cat([labels[:, None], angles.sin(), angles.cos()], dim=1)
+
+
+class RatioNetwork(nn.Module):
+    """psi(h | y): a perceptron on the label's vector and the image's feature, with a result of at least 0.
+
+    Source: cDR-RS (Ding et al. 2023), its MLP5. Differs from the paper in: the widths are options with small defaults
+    (the paper: 2048-1024-512-256-128 with dropout 0.5); the last bias starts at 1, so that the ReLU starts alive.
+
+    Args:
+        feature_size: numbers in a feature.
+        label_space: decides how a label becomes a vector.
+        widths: widths of the hidden layers, multiples of 8, at least one.
+        dropout: probability of dropping a hidden unit.
+        activation: what keeps the result at or above 0: "relu" (the paper) or "softplus".
+
+    Raises:
+        ConfigError: for widths, a dropout or an activation that does not fit.
+    """
+
+    def __init__(
+        self,
+        feature_size: int,
+        label_space: LabelSpace,
+        widths: Sequence[int] = (256, 128, 64),
+        dropout: float = 0.5,
+        activation: Literal["relu", "softplus"] = "relu",
+    ) -> None:
+        super().__init__()
+        if not widths or any(width < GROUPS or width % GROUPS for width in widths):
+            raise ConfigError(f"ratio widths must be multiples of {GROUPS}, got {list(widths)}; try [256, 128, 64].")
+        if not 0.0 <= dropout < 1.0:
+            raise ConfigError(f"ratio dropout must be in [0, 1), got {dropout}; try 0.5.")
+        if activation not in ("relu", "softplus"):
+            raise ConfigError(f"ratio activation must be 'relu' or 'softplus', got '{activation}'.")
+        self.label_vector: ClassVector | ScalarVector = (
+            ClassVector(label_space.classes) if label_space.kind == "class" else ScalarVector()
+        )
+        layers: list[nn.Module] = []
+        previous = self.label_vector.size + feature_size
+        for width in widths:
+            layers += [nn.Linear(previous, width), nn.GroupNorm(GROUPS, width), nn.ReLU(), nn.Dropout(dropout)]
+            previous = width
+        last = nn.Linear(previous, 1)
+        nn.init.ones_(last.bias)
+        self.body = nn.Sequential(*layers, last, nn.ReLU() if activation == "relu" else nn.Softplus())
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """The ratios, (B,).
+
+        Args:
+            features: float32 (B, F).
+            labels: class numbers int64 (B,), or labels in [0, 1] float32 (B,).
+        """
+        ratios: Tensor = self.body(torch.cat([self.label_vector(labels), features], dim=1))
+        return ratios[:, 0]

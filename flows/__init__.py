@@ -1,0 +1,1 @@
+"""The top floor: configuration, stages, Prefect flows, report and command line."""

@@ -1,0 +1,149 @@
+"""The commands that look: list, sample, report, data info, data verify."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from data.errors import ConfigError, DataError
+from data.store import MANIFEST, Store
+
+
+def list_command(what: str, store_path: Path, *, as_json: bool) -> None:
+    """Lists sources, generators, networks, methods or runs."""
+    from data.sources import sources
+    from generators.networks import networks as generators
+    from students.methods import methods
+    from students.networks import networks
+
+    registries = {"sources": sources, "generators": generators, "networks": networks, "methods": methods}
+    if what == "runs":
+        rows = [_run_row(path) for path in sorted((store_path / "runs").glob("*.json"))]
+    elif what in registries:
+        registry: Any = registries[what]
+        rows = [{"name": name, "about": registry.about(name)} for name in registry.names()]
+    else:
+        raise ConfigError(f"list must be one of {', '.join(registries)} or runs, got '{what}'.")
+    if as_json:
+        print(json.dumps(rows))
+        return
+    width = max((len(row["name"]) for row in rows), default=0)
+    for row in rows:
+        print(f"{row['name']:{width}}  {row['about']}")
+    if not rows:
+        print(f"no {what} in {store_path}")
+
+
+def _run_row(path: Path) -> dict[str, Any]:
+    record = _read_run(path)
+    source = record["config"]["source"]["kind"]
+    return {"name": path.stem, "about": f"{source}, {len(record['stages'])} stages"}
+
+
+def _read_run(path: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record["config"]["source"]["kind"], record["stages"][-1]["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise DataError(f"run record {path} cannot be read; delete it, then run the configuration again.") from error
+    return record
+
+
+def report_command(run_name: str, store_path: Path, *, as_json: bool) -> None:
+    """Prints the result table of a run and the path of its page."""
+    from flows.terminal import show_results
+
+    path = store_path / "runs" / f"{run_name}.json"
+    if Path(run_name).name != run_name or not path.is_file():
+        known = ", ".join(sorted(item.stem for item in (store_path / "runs").glob("*.json"))) or "none"
+        raise ConfigError(f"RUN must be a run of {store_path} ({known}), got '{run_name}'.")
+    fingerprint = _read_run(path)["stages"][-1]["fingerprint"]
+    artifact = Store(store_path).find("report", fingerprint)
+    if artifact is None:
+        raise DataError(f"the report of {run_name} is not in {store_path}; run its configuration again.")
+    report = json.loads(artifact.path("report.json").read_text(encoding="utf-8"))
+    page = artifact.path("report.html")
+    if as_json:
+        print(json.dumps({**report, "report": str(page)}))
+        return
+    console = Console(highlight=False)
+    show_results(console, report)
+    console.print(f"Report: {page}", soft_wrap=True)
+
+
+def sample_command(
+    reference: str, labels: list[float], count: int, seed: int, out: Path, store_path: Path, device: str
+) -> None:
+    """Draws ``count`` images of every label and writes them as one PNG grid, a row a label."""
+    import numpy as np
+
+    from data.compute import pick_compute
+    from data.pictures import image_grid
+    from data.random import derive_seed, row_seeds
+    from generators.sampling import load_generator
+
+    artifact = Store(store_path).resolve(reference, "generator")
+    precision = artifact.manifest["config"]["precision"]
+    sampler = load_generator(artifact.folder, pick_compute(device, precision))
+    space = sampler.label_space
+    if space.kind == "class":
+        wrong = [label for label in labels if label != int(label) or not 0 <= label < space.classes]
+        if wrong:
+            raise ConfigError(f"--label must be a class number 0..{space.classes - 1}, got {wrong[0]:g}.")
+        chosen = np.array(labels or range(space.classes))
+    else:
+        chosen = np.array(labels or np.linspace(space.minimum, space.maximum, 8))
+    rows = np.repeat(chosen, count).astype(space.dtype)
+    # A column has one seed, so that only the label changes along it.
+    seeds = np.tile(row_seeds(derive_seed(seed, "sample"), np.arange(count)), len(chosen))
+    picture = image_grid(sampler.sample(rows, seeds), columns=count)
+    try:
+        picture.save(out, format="PNG")
+    except OSError as error:
+        raise DataError(f"--out {out} cannot be written ({error.strerror}).") from error
+    print(f"{out}: {len(rows)} images of {', '.join(space.describe(label) for label in chosen)}")
+
+
+def info_command(file: Path, *, as_json: bool) -> None:
+    """Prints what a stranger needs to know of a set."""
+    from data.reading import describe_set
+
+    description = describe_set(_only_set(file))
+    if as_json:
+        print(json.dumps(description))
+        return
+    print(json.dumps(description, indent=2))
+
+
+def verify_command(file: Path, *, as_json: bool) -> None:
+    """Compares every byte of a set, or of an artifact, with its digests.
+
+    Raises:
+        DataError: naming the first thing that is damaged.
+    """
+    if file.is_dir():
+        folder = file.resolve()
+        damage = Store(folder.parent.parent).damage(folder.parent.name, folder.name, deep=True)
+        if damage is not None:
+            raise DataError(f"{file} is damaged: {damage}; run its configuration again to make it anew.")
+        result: dict[str, Any] = {"artifact": str(file), "whole": True}
+    else:
+        from data.reading import verify_set
+
+        result = verify_set(file)
+    print(json.dumps(result) if as_json else f"{file} is whole.")
+
+
+def _only_set(file: Path) -> Path:
+    if not file.is_dir():
+        return file
+    sets = sorted(file.glob("*.h5"))
+    if not sets:
+        what = "an artifact without HDF5 sets" if (file / MANIFEST).is_file() else "a folder that is no artifact"
+        raise DataError(f"FILE must be an HDF5 set or the folder of an artifact that holds one, got {what}: {file}.")
+    if len(sets) > 1:
+        raise DataError(f"{file} holds several sets ({', '.join(path.name for path in sets)}); name one of them.")
+    return sets[0]

@@ -1,0 +1,60 @@
+"""What a report is made from: the run's configuration, its artifacts and their manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StudentRun:
+    """One trained student.
+
+    Args:
+        student: its name in the configuration.
+        method: the distillation method's name.
+        data: ``"real"`` or ``"real+synthetic"``.
+        seed: seed of the initial weights and of the batches.
+        folder: the artifact's folder.
+        manifest: the artifact's manifest.
+    """
+
+    student: str
+    method: str
+    data: str
+    seed: int
+    folder: Path
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """All that a report is made from.
+
+    Args:
+        name: name of the run.
+        config: the resolved configuration, JSON-ready.
+        folders: artifact folder of each shared stage; stages that a run does not have are absent.
+        manifests: manifest of each shared stage, with the same keys.
+        students: the trained students.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    folders: Mapping[str, Path]
+    manifests: Mapping[str, Mapping[str, Any]]
+    students: list[StudentRun] = field(default_factory=list)
+
+    def file(self, stage: str, name: str) -> Path | None:
+        """Path of a stage's file, or None if the run has no such stage or file."""
+        folder = self.folders.get(stage)
+        if folder is None or not (folder / name).is_file():
+            return None
+        return folder / name
+
+    def files(self, stage: str, pattern: str) -> list[Path]:
+        """Paths of a stage's files that match ``pattern``, sorted; empty if there is no such stage."""
+        folder = self.folders.get(stage)
+        return [] if folder is None else sorted(folder.glob(pattern))

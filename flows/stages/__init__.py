@@ -1,0 +1,1 @@
+"""One stage a module: ``VERSION`` and ``run(context)``; heavy libraries are imported when a stage runs."""

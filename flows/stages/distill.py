@@ -1,0 +1,89 @@
+"""Stage ``distill``: trains one student with one method on one kind of data from one seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from data.store import Artifact
+    from flows.execute import StageContext
+    from flows.stages.common import RealSet
+    from students.training_data import TrainingData
+
+VERSION = 1
+
+
+def run(context: StageContext) -> dict[str, Any]:
+    """Writes the student's weights, card and curves; the test part is read once, after the selection."""
+    from flows.stages.common import RealSet, compute_of, figure_on_test
+    from students.training import train_student
+
+    section = context.node.request.config
+    compute = compute_of(context.config)
+    real = RealSet.of(context.inputs["real"])
+    validation = real.validation
+    seed = int(section["seed"])
+    metrics = train_student(
+        _training_data(context, real),
+        (validation.images, validation.labels),
+        real.label_space,
+        network=section["network"],
+        options=section["options"],
+        method=section["method"]["name"],
+        method_options=section["method"]["options"],
+        **context.config.distill.training.model_dump(),
+        real_fraction=section.get("real_fraction", 0.5),
+        seed=seed,
+        initial_seed=seed,
+        compute=compute,
+        workspace=context.workspace,
+    )
+    return metrics | figure_on_test(context, real, compute) | {"teacher_calls": _teacher_calls(context)}
+
+
+def _training_data(context: StageContext, real: RealSet) -> TrainingData:
+    import numpy as np
+
+    from data.reading import open_set
+    from students.training_data import Rows, TrainingData
+
+    train = real.train
+    outputs = _answers(context.inputs["answers"], train.rows) if "answers" in context.inputs else None
+    rows = Rows(train.images, train.labels, outputs)
+    if "synthetic" not in context.inputs:
+        return TrainingData(rows)
+    synthetic = open_set(context.inputs["synthetic"].path("synthetic.h5"))
+    columns = synthetic.columns
+    soft = bool(context.inputs["synthetic"].metrics["soft_labels"])
+    outputs = np.asarray(columns["teacher_outputs"])
+    return TrainingData(rows, Rows(columns["images"], np.asarray(columns["labels"]), outputs, soft_labels=soft))
+
+
+def _answers(artifact: Artifact, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """The teacher's outputs for the given rows of the real set, matched by row number, never by order."""
+    import numpy as np
+
+    from data.errors import DataError
+    from data.reading import open_set
+
+    answers = open_set(artifact.path("answers.h5"))
+    known = np.asarray(answers.columns["source_row"])
+    order = np.argsort(known)
+    places = np.searchsorted(known[order], rows)
+    if len(known) < len(rows) or not np.array_equal(known[order][np.minimum(places, len(known) - 1)], rows):
+        raise DataError(f"{answers.path} does not answer every training row; make it again with --force answers.")
+    outputs: npt.NDArray[np.float32] = answers.take("teacher_outputs", order[places])
+    return outputs
+
+
+def _teacher_calls(context: StageContext) -> int:
+    """Teacher answers that this student's data cost: for real images, and for the candidates that were filtered."""
+    calls = 0
+    if "answers" in context.inputs:
+        calls += int(context.inputs["answers"].metrics["teacher_calls"])
+    if "synthetic" in context.inputs:
+        calls += int(context.inputs["synthetic"].metrics["teacher_calls"])
+    return calls

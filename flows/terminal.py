@@ -1,0 +1,119 @@
+"""What a person sees while stages run, and when they are done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from data.store import Store
+from data.workspace import ProgressReporter
+from flows.plan import Node
+
+if TYPE_CHECKING:
+    from flows.execute import Outcome
+
+_COLOURS = {"ran": "green", "resumed": "cyan", "cached": "bright_black"}
+
+
+class Display:
+    """Progress on standard error: a line for every finished stage, a bar for the one that works.
+
+    Args:
+        stages: number of stages of the run.
+        quiet: whether only warnings are shown.
+    """
+
+    def __init__(self, stages: int, *, quiet: bool) -> None:
+        self.console = Console(file=sys.stderr, quiet=quiet, highlight=False)
+        self._stages = stages
+        self._finished = 0
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("[bright_black]{task.fields[numbers]}"),
+            console=self.console,
+            transient=True,
+            disable=quiet or not self.console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Display:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def progress(self, node: Node) -> ProgressReporter:
+        """A reporter that draws a bar for each task of a stage."""
+
+        def report(task: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
+            name = f"{node.key}: {task}"
+            if name not in self._tasks:
+                self._tasks[name] = self._bar.add_task(name, total=total, numbers="")
+            shown = " ".join(f"{key} {value:.3g}" for key, value in numbers.items())
+            self._bar.update(self._tasks[name], completed=done, total=total, numbers=shown)
+            if done >= total:
+                self._bar.remove_task(self._tasks.pop(name))
+
+        return report
+
+    def done(self, outcome: Outcome) -> None:
+        """Prints the line of a finished stage."""
+        self._finished += 1
+        colour = _COLOURS[outcome.state]
+        self.console.print(
+            f"[bright_black]{self._finished:3}/{self._stages}[/] {outcome.node.key:44} "
+            f"[{colour}]{outcome.state:8}[/] {outcome.seconds:7.1f} s"
+        )
+
+
+def show_summary(summary: Mapping[str, Any], report_fingerprint: str, store: Store) -> None:
+    """Prints the result table of a run and where its report lies."""
+    import json
+
+    console = Console(highlight=False)
+    artifact = store.find("report", report_fingerprint)
+    if artifact is not None:
+        show_results(console, json.loads(artifact.path("report.json").read_text(encoding="utf-8")))
+    states = [stage["state"] for stage in summary["stages"]]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in ("ran", "resumed", "cached") if state in states)
+    console.print(f"Run {summary['run']}: {counts} in {summary['seconds']:.1f} s.", soft_wrap=True)
+    if summary["report"]:
+        console.print(f"Report: {summary['report']}", soft_wrap=True)
+
+
+def show_results(console: Console, report: Mapping[str, Any]) -> None:
+    """Prints the table of a report: the teacher, then every student, method and data with mean and deviation."""
+    teacher = report["teacher"]
+    unit = report["summary"][0]["unit"] if report["summary"] else ""
+    table = Table(title=report["run"])
+    for name in ("student", "method", "data"):
+        table.add_column(name)
+    for name in (f"{report['metric']} [{unit}]", "seeds", "steps", "against student alone"):
+        table.add_column(name, justify="right")
+    table.add_row("teacher", "", "real", f"{teacher['value']:.2f}", "", "", "")
+    for row in report["summary"]:
+        deviation = "" if row["std"] is None else f" ± {row['std']:.2f}"
+        difference = "" if row["difference"] is None else f"{row['difference']:+.2f}"
+        table.add_row(
+            row["student"],
+            row["method"],
+            row["data"],
+            f"{row['mean']:.2f}{deviation}",
+            str(row["seeds"]),
+            str(row["steps"]),
+            difference,
+        )
+    console.print(table)
+    console.print(report["sentence"])

@@ -1,0 +1,1 @@
+"""Conditional GANs: networks, losses, DiffAugment, training and sampling, for class and scalar labels."""

@@ -1,0 +1,1 @@
+"""Students and teachers: networks, distillation methods, training and evaluation."""

@@ -1,0 +1,64 @@
+"""Knowledge distillation (Hinton, Vinyals and Dean, 2015, arXiv 1503.02531)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from data.errors import ConfigError
+from students.methods import Batch, at_least_float32, methods
+from students.methods.ce import cross_entropy
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def kd_loss(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """T^2 KL(softmax(teacher / T) || softmax(student / T)), summed over classes, mean over the batch.
+
+    Source: Hinton et al. 2015, section 2; the factor T^2 keeps the gradient's size whatever the temperature.
+
+    Args:
+        logits: student, (B, K).
+        teacher_logits: teacher, (B, K); no gradient flows into them.
+        temperature: T > 0.
+
+    Returns:
+        A scalar.
+    """
+    student = (at_least_float32(logits) / temperature).log_softmax(dim=1)
+    teacher = (at_least_float32(teacher_logits.detach()) / temperature).log_softmax(dim=1)
+    return temperature**2 * (teacher.exp() * (teacher - student)).sum(dim=1).mean()
+
+
+@methods.register("kd")
+@dataclass(frozen=True)
+class KnowledgeDistillation:
+    """Cross entropy and softened teacher probabilities: (1 - alpha) CE + alpha T^2 KL.
+
+    needs: labels, teacher outputs (cached are enough). Tasks: classification. The defaults are those of the
+    RepDistiller protocol.
+
+    Args:
+        alpha: weight of the teacher, in [0, 1].
+        temperature: T, above 0.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"labels", "teacher_outputs"})
+    tasks: ClassVar[frozenset[str]] = frozenset({"class"})
+
+    alpha: float = 0.9
+    temperature: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.alpha <= 1.0:
+            raise ConfigError(f"option 'alpha' of method 'kd' must be in [0, 1], got {self.alpha}; try 0.9.")
+        if not self.temperature > 0.0:
+            raise ConfigError(f"option 'temperature' of method 'kd' must be above 0, got {self.temperature}; try 4.")
+
+    def __call__(self, batch: Batch, outputs: Tensor, progress: float) -> dict[str, Tensor]:
+        """The parts of the loss: ``ce`` and ``kd``."""
+        return {
+            "ce": (1.0 - self.alpha) * cross_entropy(outputs, batch.labels),
+            "kd": self.alpha * kd_loss(outputs, batch.teacher(), self.temperature),
+        }

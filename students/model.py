@@ -1,0 +1,164 @@
+"""A network with everything that belongs to it: pixel normalisation inside, outputs in the label's own unit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from data.checkpoint import load_weights, save_weights
+from data.compute import Compute
+from data.errors import DataError
+from data.files import write_json
+from data.labels import LabelSpace
+from students.networks import ImageShape, make_network
+
+WEIGHTS = "model.safetensors"
+CARD = "model.json"
+
+#: Spread below which pixels or labels count as constant, so that nothing is divided by zero.
+SMALLEST_SPREAD = 1e-6
+
+
+class ImageModel(nn.Module):
+    """uint8 images in, logits or scalar predictions out; a teacher or a student.
+
+    Args:
+        network: maps normalised float images (B, C, H, W) to (B, K).
+        card: everything needed to build the same model again, JSON-ready.
+        pixel_mean: mean of each channel, in grey levels 0..255, (C,).
+        pixel_std: standard deviation of each channel, in grey levels, (C,).
+        label_mean: mean of the training labels in their own unit; 0 for classes.
+        label_std: standard deviation of the training labels in their own unit; 1 for classes.
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+    label_mean: Tensor
+    label_std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        card: Mapping[str, Any],
+        pixel_mean: npt.ArrayLike,
+        pixel_std: npt.ArrayLike,
+        label_mean: float = 0.0,
+        label_std: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.card = dict(card)
+        spread = np.maximum(np.asarray(pixel_std, np.float32), SMALLEST_SPREAD)
+        self.register_buffer("pixel_mean", torch.tensor(np.asarray(pixel_mean, np.float32)))
+        self.register_buffer("pixel_std", torch.tensor(spread))
+        self.register_buffer("label_mean", torch.tensor(label_mean, dtype=torch.float32))
+        self.register_buffer("label_std", torch.tensor(max(label_std, SMALLEST_SPREAD), dtype=torch.float32))
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """What the outputs mean."""
+        return LabelSpace.from_dict(self.card["label_space"])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps images, uint8 (B, C, H, W), to float32 (B, K): logits, or predictions in the label's own unit."""
+        normalised = (images.float() - self.pixel_mean[:, None, None]) / self.pixel_std[:, None, None]
+        outputs: Tensor = self.network(normalised).float() * self.label_std + self.label_mean
+        return outputs
+
+
+def build_model(
+    network: str,
+    options: Mapping[str, Any] | None,
+    image_shape: ImageShape,
+    label_space: LabelSpace,
+    pixel_mean: npt.ArrayLike,
+    pixel_std: npt.ArrayLike,
+    label_mean: float = 0.0,
+    label_std: float = 1.0,
+) -> ImageModel:
+    """A new model; its weights come from torch's global generator.
+
+    Args:
+        network: name of a registered network.
+        options: options of that network.
+        image_shape: channels, height and width.
+        label_space: decides the number of outputs.
+        pixel_mean: (C,) in grey levels 0..255.
+        pixel_std: (C,) in grey levels.
+        label_mean: in the label's own unit; 0 for classes.
+        label_std: in the label's own unit; 1 for classes.
+
+    Raises:
+        ConfigError: for an unknown network or option.
+    """
+    card = {
+        "network": network,
+        "options": dict(options or {}),
+        "image_shape": list(image_shape),
+        "label_space": label_space.to_dict(),
+    }
+    module = make_network(network, options, image_shape, label_space.outputs)
+    return ImageModel(module, card, pixel_mean, pixel_std, label_mean, label_std)
+
+
+def pixel_statistics(
+    images: npt.NDArray[np.uint8], rows_a_block: int = 4096
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean and standard deviation of each channel, in grey levels, read block by block so that memory stays flat.
+
+    Args:
+        images: uint8 (N, C, H, W), N at least 1; may be a memory map.
+        rows_a_block: images read at a time.
+
+    Returns:
+        Two float64 arrays (C,).
+    """
+    total = np.zeros(images.shape[1])
+    squares = np.zeros(images.shape[1])
+    for start in range(0, len(images), rows_a_block):
+        block = images[start : start + rows_a_block].astype(np.float64)
+        total += block.sum(axis=(0, 2, 3))
+        squares += np.square(block).sum(axis=(0, 2, 3))
+    count = images.shape[0] * images.shape[2] * images.shape[3]
+    mean = total / count
+    return mean, np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def save_model(folder: Path, model: ImageModel) -> None:
+    """Writes ``model.safetensors`` and ``model.json`` into ``folder``, durably."""
+    save_weights(folder / WEIGHTS, model)
+    write_json(folder / CARD, model.card)
+
+
+def load_model(folder: Path, compute: Compute) -> ImageModel:
+    """Reads what ``save_model`` wrote, onto the device, in evaluation mode.
+
+    Raises:
+        DataError: if the files are missing, damaged or do not fit each other.
+    """
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        label_space = LabelSpace.from_dict(card["label_space"])
+        channels, height, width = card["image_shape"]
+        name, options = card["network"], card["options"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"model card {folder / CARD} must be readable, got {type(error).__name__} ({error}); train the model again."
+        ) from error
+    blank = np.ones(channels)
+    model = build_model(name, options, (channels, height, width), label_space, blank, blank)
+    load_weights(folder / WEIGHTS, model)
+    compute.place(model)
+    return model.eval()

@@ -1,0 +1,40 @@
+"""Networks of students and teachers, one family a file, and the registry of all."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from data.registry import Registry
+from students.options import check_options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Channels, height and width of an image.
+ImageShape = tuple[int, int, int]
+
+#: Each entry is ``build(image_shape, outputs, *, <options>)`` and returns a network (B, C, H, W) -> (B, outputs).
+networks: Registry[Callable[..., nn.Module]] = Registry("network", "students.networks")
+
+
+def make_network(name: str, options: Mapping[str, Any] | None, image_shape: ImageShape, outputs: int) -> nn.Module:
+    """The network ``name`` with ``options`` over its defaults; its weights come from torch's global generator.
+
+    Args:
+        name: a registered network.
+        options: its options, such as ``{"depth": 20, "width": 16}``.
+        image_shape: channels, height and width.
+        outputs: number of outputs K.
+
+    Returns:
+        A network that maps normalised images (B, C, H, W) to (B, K).
+
+    Raises:
+        ConfigError: for an unknown network or option, naming the nearest right one, or a value out of range.
+    """
+    build = networks.get(name)
+    parameters = inspect.signature(build).parameters.values()
+    defaults = {item.name: item.default for item in parameters if item.kind is item.KEYWORD_ONLY}
+    return build(image_shape, outputs, **check_options(f"network '{name}'", options or {}, defaults))

@@ -1,0 +1,159 @@
+"""The density ratio: a known one is recovered; the whole training resumes; files bring back the same ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from data.compute import Compute
+from data.errors import DataError
+from data.labels import LabelSpace
+from data.workspace import Workspace
+from filters.ratio import load_ratio, make_pool, train_ratio
+from filters.ratio_fitting import fit_ratio
+
+COMPUTE = Compute(torch.device("cpu"))
+CLASSES = LabelSpace("class", ("a", "b"))
+SCALAR = LabelSpace("scalar", maximum=90.0)
+
+
+def log_density(points: torch.Tensor, mean: torch.Tensor, deviation: float) -> torch.Tensor:
+    """Of a round Gaussian in the plane, up to log(2 pi)."""
+    return -((points - mean).square().sum(1) / (2 * deviation**2)) - 2 * np.log(deviation)
+
+
+@pytest.mark.parametrize("space", [CLASSES, SCALAR])
+def test_a_known_ratio_is_recovered(space: LabelSpace, tmp_path: Path) -> None:
+    rng = torch.Generator().manual_seed(0)
+
+    def real_mean(labels: torch.Tensor) -> torch.Tensor:
+        place = labels.float() if space is CLASSES else labels / 90.0
+        return torch.stack([0.9 - 1.8 * place, torch.zeros_like(place)], dim=1)
+
+    def labels_of(count: int) -> torch.Tensor:
+        uniform = torch.rand(count, generator=rng)
+        return (uniform < 0.5).long() if space is CLASSES else uniform * 90.0
+
+    labels = labels_of(4000)
+    real = real_mean(labels) + torch.randn(4000, 2, generator=rng)
+    fakes = 1.3 * torch.randn(4, 4000, 2, generator=rng)
+    network = fit_ratio(
+        real, labels.numpy(), fakes, space, widths=(64, 64), dropout=0.0, steps=600, batch_size=256,
+        learning_rate=2e-3, seed=1, compute=COMPUTE, workspace=Workspace(tmp_path),
+    )  # fmt: skip
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+
+    labels = labels_of(4000)
+    points = 1.3 * torch.randn(4000, 2, generator=rng)
+    true = (log_density(points, real_mean(labels), 1.0) - log_density(points, torch.zeros(2), 1.3)).exp()
+    found = network(points, labels if space is CLASSES else labels / 90.0)
+    assert true.mean().item() == pytest.approx(1.0, abs=0.05)
+    assert found.mean().item() == pytest.approx(1.0, abs=0.1)
+    assert np.corrcoef(found.numpy(), true.numpy())[0, 1] > 0.95
+    assert (found - true).abs().mean().item() < 0.2
+
+
+def faint(labels: npt.NDArray[Any], seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+    """A generator of images that are too faint, each a function of its own label and seed."""
+    noise = (seeds[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(63)
+    images = noise.reshape(-1, 1, 8, 8).astype(np.uint8)
+    images[labels > 0, :, :, :4] += 30
+    return images
+
+
+def bright(count: int, seed: int, space: LabelSpace) -> tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, count)
+    images = rng.integers(0, 64, (count, 1, 8, 8)).astype(np.uint8)
+    images[labels > 0, :, :, :4] += 120
+    return images, labels if space.kind == "class" else (labels * 90.0).astype(np.float32)
+
+
+class Interrupting(Workspace):
+    """A workspace whose named loop is killed before its third step."""
+
+    stop_in = ""
+
+    def steps(self, name: str, total: int, state: Mapping[str, Any], *, log_every: int = 50) -> Iterator[int]:
+        for step in super().steps(name, total, state, log_every=log_every):
+            if step == 3 and name == self.stop_in:
+                raise KeyboardInterrupt
+            yield step
+
+    def shards(self, name: str, total: int, suffix: str = ".h5") -> Iterator[tuple[int, Path]]:
+        for number, path in super().shards(name, total, suffix):
+            if number == 1 and name == self.stop_in:
+                raise KeyboardInterrupt
+            yield number, path
+
+
+def train(workspace: Workspace, space: LabelSpace, **changes: Any) -> dict[str, float]:
+    settings: dict[str, Any] = {
+        "pool_rounds": 3, "feature_width": 4, "feature_steps": 10, "feature_batch_size": 16, "shift_pixels": 1,
+        "widths": (16, 8), "steps": 8, "batch_size": 16, "learning_rate": 1e-3, "log_every": 4, "seed": 5,
+        "compute": COMPUTE, "workspace": workspace,
+    }  # fmt: skip
+    return train_ratio(*bright(40, 0, space), space, faint, **{**settings, **changes})
+
+
+@pytest.mark.parametrize("space", [CLASSES, SCALAR])
+def test_a_resumed_training_is_the_uninterrupted_one(space: LabelSpace, tmp_path: Path) -> None:
+    straight = train(Workspace(tmp_path / "straight"), space)
+    folder = tmp_path / "resumed"
+    for stop_in in ("features", "fakes", "ratio"):
+        workspace = Interrupting(folder, checkpoint_seconds=0.0)
+        workspace.stop_in = stop_in
+        with pytest.raises(KeyboardInterrupt):
+            train(workspace, space)
+    assert train(Workspace(folder), space) == straight
+    names = ("extractor.safetensors", "ratio.safetensors", "ratio.json", "features.jsonl", "ratio.jsonl")
+    for file in names:
+        assert (folder / file).read_bytes() == (tmp_path / "straight" / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("space", [CLASSES, SCALAR])
+def test_files_bring_back_the_ratio(space: LabelSpace, tmp_path: Path) -> None:
+    metrics = train(Workspace(tmp_path), space, feature_steps=30, steps=60)
+    model = load_ratio(tmp_path, COMPUTE)
+    images, labels = bright(40, 0, space)
+    ratios = model.ratio(images, labels)
+    assert ratios.shape == (40,)
+    assert ratios.dtype == np.float32
+    assert (ratios >= 0).all()
+    assert ratios.mean() == pytest.approx(metrics["ratio_real_mean"], rel=1e-3)
+    assert metrics["ratio_real_mean"] > metrics["ratio_fake_mean"]
+    order = np.random.default_rng(0).permutation(40)
+    np.testing.assert_array_equal(model.ratio(images[order], labels[order], batch_size=8), model.ratio(
+        images, labels, batch_size=8)[order])  # fmt: skip
+    np.testing.assert_array_equal(model.ratio(images[:1], labels[:1]), ratios[:1])
+    assert model.ratio(images[:0], labels[:0]).shape == (0,)
+
+
+def test_the_pool_has_a_fake_of_its_own_seed_for_each_row_and_round(tmp_path: Path) -> None:
+    _, labels = bright(10, 0, CLASSES)
+    seen: list[np.uint64] = []
+
+    def sample(labels: npt.NDArray[Any], seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+        seen.extend(seeds)
+        return faint(labels, seeds)
+
+    paths = make_pool(labels, sample, rounds=3, seed=1, workspace=Workspace(tmp_path))
+    assert len(set(seen)) == 30
+    assert [np.load(path).shape for path in paths] == [(10, 1, 8, 8)] * 3
+    make_pool(labels, sample, rounds=3, seed=1, workspace=Workspace(tmp_path))
+    assert len(seen) == 30
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"ratio\.json"):
+        load_ratio(tmp_path, COMPUTE)
+    train(Workspace(tmp_path), CLASSES)
+    (tmp_path / "ratio.safetensors").write_bytes(b"damaged")
+    with pytest.raises(DataError, match="cannot be loaded into RatioNetwork"):
+        load_ratio(tmp_path, COMPUTE)
