@@ -133,7 +133,7 @@ def _as_data_error(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = str(error).strip("'\n ").partition("\n")[0] or type(error).__name__
         raise DataError(
             f"{path}: the file cannot be read as HDF5 ({reason}); it is damaged or no set: restore or write it again."
         ) from error

@@ -136,8 +136,9 @@ def check_layout(kind: str, label_space: LabelSpace, layout: Layout, where: str)
         wanted = label_space.dtype if column.dtype is None else np.dtype(column.dtype)
         axes = ", ".join(("N", *column.axes)) + ("" if column.axes else ",")
         if dtype != wanted or len(shape) != 1 + len(column.axes) or 0 in shape[1:]:
+            got = f"big-endian {dtype.name}" if dtype.str.startswith(">") else dtype.name
             raise DataError(
-                f"{where}: {name} must be {wanted.name} ({axes}), got {dtype.name} {shape}; convert it before writing."
+                f"{where}: {name} must be {wanted.name} ({axes}), got {got} {shape}; convert it before writing."
             )
         if name == "teacher_outputs" and shape[1] != label_space.outputs:
             raise DataError(

@@ -1,4 +1,4 @@
-"""Writes a set beside its place, with digests, and renames it when it is on the disk: it is there whole or not at all."""
+"""Writes a set beside its place, with digests, and renames it once it is on the disk: it is there whole or not."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def consolidate(
     for part in parts:
         verify_set(part)
         found = open_set(part)
-        if (found.kind, found.label_space) != (kind, label_space):
+        if found.kind != kind or found.label_space.to_dict() != label_space.to_dict():
             raise DataError(f"{part}: must be a part of kind '{kind}' with the label space of the set; make it again.")
         first = opened[0] if opened else found.columns
         for name in sorted(set(first) | set(found.columns)):

@@ -97,7 +97,7 @@ def train_extractor(
     width: int = 16,
     steps: int = 1000,
     batch_size: int = 64,
-    learning_rate: float = 0.05,
+    learning_rate: float = 1e-3,
     weight_decay: float = 1e-4,
     shift_pixels: int = 0,
     log_every: int = 50,
@@ -107,7 +107,8 @@ def train_extractor(
 ) -> Extractor:
     """Trains an extractor and writes ``extractor.safetensors`` and ``features.jsonl`` into the workspace.
 
-    Cross entropy for classes, squared error of labels in [0, 1] for scalars; SGD with momentum 0.9 and a cosine.
+    Cross entropy for classes, squared error of labels in [0, 1] for scalars; AdamW and a cosine. Plain SGD diverges on
+    squared errors here, because the head sums over as many features as the image has pixels.
 
     Args:
         images: uint8 (N, C, H, W).
@@ -135,9 +136,7 @@ def train_extractor(
         torch.manual_seed(derive_seed(seed, "initial"))
         extractor = Extractor((channels, height, columns), label_space.outputs, width)
     compute.place(extractor)
-    descent = torch.optim.SGD(
-        extractor.parameters(), lr=learning_rate, momentum=0.9, nesterov=True, weight_decay=weight_decay
-    )
+    descent = torch.optim.AdamW(extractor.parameters(), lr=learning_rate, weight_decay=weight_decay)
     all_images = torch.from_numpy(np.array(images)).to(compute.device)
     all_labels = label_tensor(labels, label_space, compute)
     batches = Batches(len(images), batch_size, derive_seed(seed, "order"))

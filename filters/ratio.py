@@ -83,7 +83,7 @@ def train_ratio(
     feature_width: int = 16,
     feature_steps: int = 1000,
     feature_batch_size: int = 64,
-    feature_learning_rate: float = 0.05,
+    feature_learning_rate: float = 1e-3,
     shift_pixels: int = 0,
     widths: Sequence[int] = (256, 128, 64),
     dropout: float = 0.5,
@@ -114,7 +114,7 @@ def train_ratio(
         feature_batch_size: rows a batch of the extractor.
         feature_learning_rate: highest learning rate of the extractor.
         shift_pixels: largest random shift of the extractor's training images.
-        widths: widths of the ratio's hidden layers, multiples of 8.
+        widths: widths of the ratio's hidden layers, multiples of 8 from 32 up.
         dropout: probability of dropping a hidden unit.
         activation: "relu" (the paper) or "softplus".
         steps: steps of the ratio.

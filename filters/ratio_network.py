@@ -14,8 +14,12 @@ from data.labels import LabelSpace
 #: Groups of every group normalisation, as in the paper; widths are multiples of it.
 GROUPS = 8
 
-#: Half waves over the label's range of the slowest and fastest sinusoids of a scalar label: 1, 2, 4 ... 32.
-WAVES = tuple(float(2**power) for power in range(6))
+#: A group of one unit would be normalised to a constant, and one of two units to its sign.
+SMALLEST_WIDTH = 4 * GROUPS
+
+#: Half waves over the label's range of the sinusoids of a scalar label. Faster ones follow the noise of few labels:
+#: on two known Gaussians with 4,000 rows the correlation with the true ratio fell from 0.94 to 0.91 with 16 and 32.
+WAVES = (1.0, 2.0, 4.0, 8.0)
 
 
 class ClassVector(nn.Module):
@@ -47,7 +51,7 @@ class ScalarVector(nn.Module):
         self.register_buffer("waves", torch.pi * torch.tensor(WAVES))
 
     def forward(self, labels: Tensor) -> Tensor:
-        """Maps labels in [0, 1], float32 (B,), to (B, 13)."""
+        """Maps labels in [0, 1], float32 (B,), to (B, 9)."""
         angles = labels[:, None] * self.waves
         return torch.cat([labels[:, None], angles.sin(), angles.cos()], dim=1)
 
@@ -61,7 +65,7 @@ class RatioNetwork(nn.Module):
     Args:
         feature_size: numbers in a feature.
         label_space: decides how a label becomes a vector.
-        widths: widths of the hidden layers, multiples of 8, at least one.
+        widths: widths of the hidden layers, multiples of 8 from 32 up, at least one.
         dropout: probability of dropping a hidden unit.
         activation: what keeps the result at or above 0: "relu" (the paper) or "softplus".
 
@@ -78,8 +82,11 @@ class RatioNetwork(nn.Module):
         activation: Literal["relu", "softplus"] = "relu",
     ) -> None:
         super().__init__()
-        if not widths or any(width < GROUPS or width % GROUPS for width in widths):
-            raise ConfigError(f"ratio widths must be multiples of {GROUPS}, got {list(widths)}; try [256, 128, 64].")
+        if not widths or any(width < SMALLEST_WIDTH or width % GROUPS for width in widths):
+            raise ConfigError(
+                f"ratio widths must be multiples of {GROUPS} from {SMALLEST_WIDTH} up, got {list(widths)}; "
+                f"try [256, 128, 64]."
+            )
         if not 0.0 <= dropout < 1.0:
             raise ConfigError(f"ratio dropout must be in [0, 1), got {dropout}; try 0.5.")
         if activation not in ("relu", "softplus"):

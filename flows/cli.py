@@ -6,9 +6,8 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 
-import click
 import typer
 
 from data.errors import StillhouseError
@@ -31,6 +30,7 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
 StageOption = Annotated[str | None, typer.Option(metavar="STAGE")]
 DEFAULT_STORE = Path("store")
+INTERRUPTED = 130
 
 
 @app.command()
@@ -155,25 +155,17 @@ def main(arguments: list[str] | None = None) -> int:
     words = [word for word in words if word != "--debug"]
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        result: Any = app(words, prog_name="stillhouse", standalone_mode=False)
-        return result if isinstance(result, int) else 0
-    except click.exceptions.Abort:
-        return _interrupted()
-    except KeyboardInterrupt:
-        return _interrupted()
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        app(words, prog_name="stillhouse")
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("stillhouse: interrupted; the same command goes on where it stopped.", file=sys.stderr)
+        return end.code if isinstance(end.code, int) else 0
     except StillhouseError as error:
         if debug:
             raise
         print(f"stillhouse: {error}", file=sys.stderr)
         return error.exit_code
-
-
-def _interrupted() -> int:
-    print("stillhouse: interrupted; the same command goes on where it stopped.", file=sys.stderr)
-    return 130
+    return 0
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from data.sources import sources
 from generators.networks import networks as generator_networks
@@ -145,7 +145,15 @@ class ContinuousGenerator(ClassGenerator):
     embedding_label_steps: int = Field(600, ge=1, description="Steps of the embedding's label network.")
 
 
-Generator = Annotated[ClassGenerator | ContinuousGenerator, Field(discriminator="kind")]
+def _generator_kind(value: Any) -> str:
+    kind = value.get("kind", "class_gan") if isinstance(value, dict) else getattr(value, "kind", "class_gan")
+    return str(kind)
+
+
+Generator = Annotated[
+    Annotated[ClassGenerator, Tag("class_gan")] | Annotated[ContinuousGenerator, Tag("continuous_gan")],
+    Discriminator(_generator_kind),
+]
 
 
 class Ratio(Section):
@@ -154,10 +162,10 @@ class Ratio(Section):
     feature_width: int = Field(16, ge=4, description="Base channels of the feature network.")
     feature_steps: int = Field(600, ge=1, description="Steps of the feature network.")
     feature_batch_size: int = Field(64, ge=2, description="Images a step of the feature network.")
-    feature_learning_rate: float = Field(0.05, gt=0, description="Peak learning rate of the feature network.")
+    feature_learning_rate: float = Field(1e-3, gt=0, description="Peak AdamW learning rate of the feature network.")
     shift_pixels: int = Field(0, ge=0, description="Largest random shift when the feature network trains.")
     pool_rounds: int = Field(10, ge=1, description="Generated images a real training image, drawn once.")
-    widths: tuple[int, ...] = Field((256, 128, 64), min_length=1, description="Hidden widths, multiples of 8.")
+    widths: tuple[int, ...] = Field((256, 128, 64), min_length=1, description="Hidden widths: multiples of 8, 32 or more.")
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout of the ratio network.")
     activation: Literal["relu", "softplus"] = Field("relu", description="What keeps the ratio above zero.")
     steps: int = Field(1500, ge=1, description="Steps of the ratio network.")
@@ -169,8 +177,8 @@ class Ratio(Section):
     @field_validator("widths")
     @classmethod
     def _grouped(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
-        if any(width < 8 or width % 8 for width in widths):
-            raise ValueError(f"must be multiples of 8, got {', '.join(map(str, widths))}")
+        if any(width < 32 or width % 8 for width in widths):
+            raise ValueError(f"must be multiples of 8 from 32 up, got {', '.join(map(str, widths))}")
         return widths
 
 

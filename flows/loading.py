@@ -107,6 +107,11 @@ def _sentence(error: ValidationError) -> str:
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}'; {_nearest(location)}{more}"
+    if first["type"] == "union_tag_invalid":
+        context = first["ctx"]
+        return f"{key}.kind must be one of {context['expected_tags']}, got '{context['tag']}'.{more}"
+    if first["type"] == "union_tag_not_found":
+        return f"{key} must name its kind; 'stillhouse schema' lists the kinds.{more}"
     value = first.get("input")
     shown = "" if isinstance(value, dict | BaseModel) else f", got {value!r}"
     message = first["msg"].removeprefix("Value error, ")

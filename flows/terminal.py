@@ -14,6 +14,7 @@ from rich.table import Table
 from data.store import Store
 from data.workspace import ProgressReporter
 from flows.plan import Node
+from flows.reporting.wording import plain_words
 
 if TYPE_CHECKING:
     from flows.execute import Outcome
@@ -98,18 +99,17 @@ def show_results(console: Console, report: Mapping[str, Any]) -> None:
     teacher = report["teacher"]
     unit = report["summary"][0]["unit"] if report["summary"] else ""
     table = Table(title=report["run"])
-    for name in ("student", "method", "data"):
-        table.add_column(name)
-    for name in (f"{report['metric']} [{unit}]", "seeds", "steps", "against student alone"):
-        table.add_column(name, justify="right")
-    table.add_row("teacher", "", "real", f"{teacher['value']:.2f}", "", "", "")
+    for name in ("student", "trained with"):
+        table.add_column(name, no_wrap=True)
+    for name in (f"{report['metric']} [{unit}]", "seeds", "steps", "difference"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_row("teacher", "", f"{teacher['value']:.2f}", "", "", "")
     for row in report["summary"]:
         deviation = "" if row["std"] is None else f" ± {row['std']:.2f}"
         difference = "" if row["difference"] is None else f"{row['difference']:+.2f}"
         table.add_row(
             row["student"],
-            row["method"],
-            row["data"],
+            plain_words(row["method"], row["data"]),
             f"{row['mean']:.2f}{deviation}",
             str(row["seeds"]),
             str(row["steps"]),

@@ -70,7 +70,8 @@ class ConditionalBatchNorm(nn.Module):
         with full_precision(images):
             gain = (1.0 + self.gain(condition)).to(normalised.dtype)[:, :, None, None]
             bias = self.bias(condition).to(normalised.dtype)[:, :, None, None]
-        return torch.addcmul(bias, normalised, gain)
+        scaled: torch.Tensor = normalised * gain + bias
+        return scaled
 
 
 class UpBlock(nn.Module):
@@ -93,8 +94,10 @@ class UpBlock(nn.Module):
         hidden = functional.relu(self.norm1(features, condition))
         hidden = self.conv1(functional.interpolate(hidden, scale_factor=2.0, mode="nearest"))
         hidden = self.conv2(functional.relu(self.norm2(hidden, condition)))
-        skip: torch.Tensor = functional.interpolate(self.skip(features), scale_factor=2.0, mode="nearest")
-        return skip.add(hidden)
+        skip = functional.interpolate(self.skip(features), scale_factor=2.0, mode="nearest")
+        # A sum takes the memory format of its first operand, and a convolution's output is in the right one.
+        added: torch.Tensor = hidden.add(skip)
+        return added
 
 
 class DownBlock(nn.Module):
@@ -124,8 +127,8 @@ class DownBlock(nn.Module):
         hidden = self.conv2(functional.relu(self.conv1(hidden)))
         if self.pool:
             features, hidden = functional.avg_pool2d(features, 2), functional.avg_pool2d(hidden, 2)
-        skip: torch.Tensor = self.skip(features)
-        return skip.add(hidden)
+        added: torch.Tensor = hidden.add(self.skip(features))
+        return added
 
 
 class GeneratorBody(nn.Module):

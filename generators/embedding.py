@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from data.batches import Batches, to_unit
 from data.compute import Compute
+from data.errors import ConfigError
 from data.random import derive_seed
 from data.workspace import Workspace
 from generators.blocks import channel_plan
@@ -19,29 +20,49 @@ from generators.spectral import full_precision
 
 #: Noise on the distinct labels while the label network learns, in normalised units (Ding et al., 2023).
 _LABEL_NOISE = 0.2
+#: Root mean square length of the finished embeddings, about that of the raw ones.
+_LENGTH = 4.0
 
 
 class LabelEmbedding(nn.Module):
     """T3: a normalised label to its embedding h; always in float32.
 
     Source: Ding et al., 2023, arXiv 2011.07466. Five linear layers, group norm and ReLU after the first four,
-    ReLU after the last.
+    ReLU after the last. Differs from it: once trained, embeddings are centred and scaled, because a raw one is
+    nearly constant and its small part that depends on the label hardly reaches the two networks.
 
     Args:
-        size: length of h, a multiple of 8.
+        size: length of h, a multiple of 8 from 32 on: with few channels a group, the norm wipes the label out.
+
+    Raises:
+        ConfigError: for another size.
     """
+
+    centre: torch.Tensor
+    scale: torch.Tensor
 
     def __init__(self, size: int) -> None:
         super().__init__()
+        if size < 32 or size % 8:
+            raise ConfigError(f"embedding_size must be a multiple of 8 and at least 32, got {size}; try 128.")
         layers: list[nn.Module] = []
         for inputs in (1, size, size, size):
             layers += [nn.Linear(inputs, size), nn.GroupNorm(8, size), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(size, size), nn.ReLU())
+        self.register_buffer("centre", torch.zeros(size))
+        self.register_buffer("scale", torch.ones(()))
+
+    @torch.no_grad()
+    def standardise(self) -> None:
+        """Centres the embeddings of the labels from 0 to 1, and gives them a root mean square length of 4."""
+        raw = self.layers(torch.linspace(0.0, 1.0, 257, device=self.centre.device)[:, None])
+        self.centre.copy_(raw.mean(dim=0))
+        self.scale.copy_(_LENGTH / (raw - self.centre).square().sum(dim=1).mean().sqrt().clamp_min(1e-6))
 
     def forward(self, labels: torch.Tensor) -> torch.Tensor:
         """Normalised labels (B,) to embeddings (B, size), float32."""
         with full_precision(labels):
-            embedded: torch.Tensor = self.layers(labels.float()[:, None])
+            embedded: torch.Tensor = (self.layers(labels.float()[:, None]) - self.centre) * self.scale
         return embedded
 
 
@@ -142,7 +163,7 @@ def train_label_embedding(
     Args:
         images: uint8 (N, C, H, W).
         labels: normalised to [0, 1], float32 (N,).
-        size: length of h, a multiple of 8.
+        size: length of h, a multiple of 8, at least 32.
         width: channels of the image network at the image's own side.
         image_steps: optimiser steps of T1 + T2.
         label_steps: optimiser steps of T3.
@@ -183,4 +204,5 @@ def train_label_embedding(
         compute=compute,
         workspace=workspace,
     )
+    embedding.standardise()
     return embedding.eval().requires_grad_(False)

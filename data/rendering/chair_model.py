@@ -127,7 +127,7 @@ def _wings(design: ChairDesign, rear: _Rear) -> Iterator[Mesh]:
     yield rear.board((-rear.half, rear.half), (-0.02, rear.high), 0.06, design.back_color)
     for side in (-rear.half, rear.half):
         inner, outer = side * 0.94, side * 1.06
-        v = (rear.high * 0.30, rear.high)
+        v = (rear.high * 0.30, rear.high * 0.97)
         ring = [(inner, 0.0), (outer, 0.0), (outer * 1.04, 0.17), (inner * 1.04, 0.17)]
         corners = np.array([rear.at(u, level, w) for level in v for u, w in ring])
         yield hexahedron(corners, design.seat_color)

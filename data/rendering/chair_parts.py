@@ -21,7 +21,7 @@ def seat(design: ChairDesign) -> Iterator[Mesh]:
         yield rod((0, middle - thickness / 2, 0), (0, design.height, 0), (0.46 * width, 0.5 * width), color, 20)
     elif design.seat == "cushion":
         yield box((0, middle - thickness * 0.3, 0), (width, thickness * 0.4, depth), frame)
-        yield frustum((0, middle + thickness * 0.05, 0), (width, thickness * 0.5, depth), (width, depth), color)
+        yield frustum((0, middle + thickness * 0.1, 0), (width, thickness * 0.4, depth), (width, depth), color)
         upper = (0, middle + thickness * 0.4, 0)
         yield frustum(upper, (width, thickness * 0.2, depth), (width * 0.86, depth * 0.86), color)
     elif design.seat == "tapered":

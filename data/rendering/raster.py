@@ -37,7 +37,8 @@ def rasterise(
     Args:
         x: corners to the right, in samples, shape (B, F, 4); sample i has its middle at i + 0.5.
         y: corners downwards, in samples, shape (B, F, 4).
-        planes: p, q and r, each of shape (B, F): nearness p * x + q * y + r of a face at a sample, in (0, 8).
+        planes: p, q and r, each of shape (B, F): nearness p * x + q * y + r of a face at a
+            sample, below 64; a face is drawn where it is above 0.
         visible: faces to draw, bool, shape (B, F).
         size: samples a side of the square frame.
 
@@ -55,7 +56,7 @@ def rasterise(
     top = np.clip(np.ceil(y.min(axis=0) - 0.5), 0, size).astype(np.int64)
     bottom = np.clip(np.ceil(y.max(axis=0) - 0.5), 0, size).astype(np.int64)
     face, line = _spread(top, bottom)
-    middle: Array = line + 0.5
+    middle = (line + 0.5).astype(np.float64)
     left, right = _crossings(x, y, face, middle)
     start = np.clip(np.ceil(left - 0.5), 0, size).astype(np.int64)
     stop = np.clip(np.ceil(right - 0.5), 0, size).astype(np.int64)

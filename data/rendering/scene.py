@@ -15,12 +15,13 @@ from data.rendering.solids import Mesh
 
 Array = npt.NDArray[np.float64]
 Words = npt.NDArray[np.uint64]
+Faces = npt.NDArray[np.int64]
 
 SAMPLES = 4  # a side of a pixel
 _FRAMES_AT_ONCE = {32: 16, 64: 4}  # keeps the buffers within a core's cache
-_BACKGROUND = (0.975, 0.975, 0.975)
-_AMBIENT, _SKY, _DIFFUSE = 0.40, 0.14, 0.56
-_LIGHT = tuple(part / math.sqrt(0.55**2 + 0.75**2 + 0.65**2) for part in (-0.55, 0.75, 0.65))
+BACKGROUND = 0.975
+AMBIENT, SKY, DIFFUSE = 0.40, 0.14, 0.56
+LIGHT = tuple(part / math.sqrt(0.55**2 + 0.75**2 + 0.65**2) for part in (-0.55, 0.75, 0.65))
 _LEVELS = 255 * 16  # brightness steps inside; 16 samples of this many still fit 16 bits
 _FIELD = np.uint64(0xFFFF)
 
@@ -58,22 +59,25 @@ def render_scene(scene: Scene, yaws: Array, image_size: int) -> npt.NDArray[np.u
     return images
 
 
-def _render(scene: Scene, yaws: Array, image_size: int) -> npt.NDArray[np.uint8]:
-    # The C library's sine and cosine, one angle at a time: vectorised ones may round by the length of the array.
-    radians = [math.radians(yaw) for yaw in yaws.tolist()]
-    sine = np.array([math.sin(yaw) for yaw in radians])[:, None]
-    cosine = np.array([math.cos(yaw) for yaw in radians])[:, None]
-    size = image_size * SAMPLES
-    camera = scene.camera
+def visible_faces(scene: Scene, yaws: Array, size: int) -> Faces:
+    """What each sample of a frame shows, one sample in the middle of each of ``size`` x ``size`` squares.
 
+    Args:
+        scene: the object.
+        yaws: angles in degrees, shape (n,).
+        size: samples a side.
+
+    Returns:
+        0 for nothing, otherwise the index of the face + 1, int64, shape (n, size, size).
+    """
+    camera, (sine, cosine) = scene.camera, _sine_cosine(yaws)
     corner_x, corner_y, corner_z = np.moveaxis(scene.mesh.quads, 2, 0)
     turned_x, turned_z = turn(corner_x, corner_z, sine[:, :, None], cosine[:, :, None])
     u, v, depth = camera.view(turned_x, corner_y, turned_z)
     x, y = camera.project(u, v, depth, size)
 
     normal_x, normal_z = turn(scene.normals[:, 0], scene.normals[:, 2], sine, cosine)
-    normal_y = scene.normals[:, 1]
-    nu, nv, nd = camera.view_direction(normal_x, normal_y, normal_z)
+    nu, nv, nd = camera.view_direction(normal_x, scene.normals[:, 1], normal_z)
     # A plane nu u + nv v + nd depth = offset gives 1 / depth as a linear function of the place on the screen.
     offset = nu * u[:, :, 0] + nv * v[:, :, 0] + nd * depth[:, :, 0]
     visible = offset < -1e-9
@@ -81,19 +85,35 @@ def _render(scene: Scene, yaws: Array, image_size: int) -> npt.NDArray[np.uint8]
     p = nu * scale / (camera.focal * size)
     q = -nv * scale / (camera.focal * size)
     r = (nd - nu * (0.5 / camera.focal) + nv * (camera.horizon / camera.focal)) * scale
-    shown = face_numbers(rasterise(x, y, (p, q, r), visible, size))
+    return face_numbers(rasterise(x, y, (p, q, r), visible, size))
 
-    lambert = np.maximum(normal_x * _LIGHT[0] + normal_y * _LIGHT[1] + normal_z * _LIGHT[2], 0.0)
-    light = _AMBIENT + _SKY * normal_y + _DIFFUSE * lambert
-    palette = _pack(np.minimum(light[:, :, None] * scene.mesh.colors, 1.0))
+
+def _sine_cosine(yaws: Array) -> tuple[Array, Array]:
+    # The C library's functions, one angle at a time: vectorised ones may round by the length of the array.
+    radians = [math.radians(yaw) for yaw in yaws.tolist()]
+    return np.array([[math.sin(yaw)] for yaw in radians]), np.array([[math.cos(yaw)] for yaw in radians])
+
+
+def _lit_colors(scene: Scene, sine: Array, cosine: Array) -> Array:
+    """Colours of the faces under the fixed light, float64 in [0, 1], shape (n, F, 3)."""
+    normal_x, normal_z = turn(scene.normals[:, 0], scene.normals[:, 2], sine, cosine)
+    normal_y = scene.normals[:, 1]
+    lambert = np.maximum(normal_x * LIGHT[0] + normal_y * LIGHT[1] + normal_z * LIGHT[2], 0.0)
+    light = AMBIENT + SKY * normal_y + DIFFUSE * lambert
+    return np.minimum(light[:, :, None] * scene.mesh.colors, 1.0)
+
+
+def _render(scene: Scene, yaws: Array, image_size: int) -> npt.NDArray[np.uint8]:
+    shown = visible_faces(scene, yaws, image_size * SAMPLES)
+    sine, cosine = _sine_cosine(yaws)
+    palette = _pack(_lit_colors(scene, sine, cosine))
     sums = _box_sum(np.take_along_axis(palette, shown.reshape(len(yaws), -1), axis=1).reshape(shown.shape))
-
-    ground = 1.0 - scene.shadow.sample(camera, sine, cosine, image_size)
+    ground = 1.0 - scene.shadow.sample(scene.camera, sine, cosine, image_size)
     empty = (sums >> np.uint64(48)).astype(np.int64)
+    behind = np.round(ground * (BACKGROUND * _LEVELS)).astype(np.int64).reshape(empty.shape)
     channels = []
-    for channel, plain in enumerate(_BACKGROUND):
+    for channel in range(3):
         covered = ((sums >> np.uint64(16 * channel)) & _FIELD).astype(np.int64)
-        behind = np.round(ground * (plain * _LEVELS)).astype(np.int64).reshape(empty.shape)
         channels.append((covered + empty * behind + 8 * SAMPLES**2) // (16 * SAMPLES**2))
     return np.stack(channels, axis=1).astype(np.uint8)
 

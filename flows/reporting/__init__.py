@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from flows.reporting.build import build_report
 from flows.reporting.inputs import ReportInputs, StudentRun
-from flows.reporting.results import Result, Summary, TableRow, collect_results, results_table, summarise
+from flows.reporting.results import Result, Summary, collect_results, summarise, teacher_summary
+from flows.reporting.table import TableRow, results_table
 
 __all__ = [
     "ReportInputs",
@@ -16,4 +17,5 @@ __all__ = [
     "collect_results",
     "results_table",
     "summarise",
+    "teacher_summary",
 ]

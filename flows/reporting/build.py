@@ -10,7 +10,7 @@ from flows.reporting.inputs import ReportInputs
 from flows.reporting.page import render_page
 from flows.reporting.provenance import artifacts_of
 from flows.reporting.results import collect_results, summarise, teacher_summary
-from flows.reporting.verdict import sentence
+from flows.reporting.verdict import effects, sentence
 
 
 def build_report(inputs: ReportInputs, folder: Path) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def build_report(inputs: ReportInputs, folder: Path) -> dict[str, Any]:
         folder: where the two files go; made if it is absent.
 
     Returns:
-        The object of report.json: run, metric, unit, teacher, results, summary, sentence, stages.
+        The object of report.json: run, metric, unit, teacher, results, summary, effects, sentence, stages.
 
     Raises:
         DataError: if an image set of the run is missing a column or damaged.
@@ -39,6 +39,7 @@ def build_report(inputs: ReportInputs, folder: Path) -> dict[str, Any]:
         "teacher": teacher,
         "results": [result.to_dict() for result in results],
         "summary": [row.to_dict() for row in summaries],
+        "effects": [effect.to_dict() for effect in effects(summaries)],
         "stages": [artifact.to_dict() for artifact in artifacts_of(inputs)],
     }
     folder.mkdir(parents=True, exist_ok=True)

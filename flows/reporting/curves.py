@@ -49,10 +49,7 @@ def _log_plots(key: str, name: str, path: Path) -> list[Plot]:
         _plot(
             f"{key}-{place}",
             f"{name}: {group}",
-            [
-                (column.replace("_", " "), series_colour(index), [curves[column]])
-                for index, column in enumerate(columns)
-            ],
+            [(_words(column), series_colour(index), [curves[column]]) for index, column in enumerate(columns)],
         )
         for place, (group, columns) in enumerate(groups.items())
     ]
@@ -67,6 +64,11 @@ def _group(column: str, total: bool) -> str:
     return "losses" if total or "loss" in column else column.replace("_", " ")
 
 
+def _words(column: str) -> str:
+    names = {"d": "discriminator", "g": "generator"}
+    return " ".join(names.get(part, part) for part in column.split("_"))
+
+
 def student_curves(students: Sequence[StudentRun]) -> list[Plot]:
     """Loss and validation curves, one panel a student network, one colour a way of training, one line a seed."""
     plots = []
@@ -76,26 +78,14 @@ def student_curves(students: Sequence[StudentRun]) -> list[Plot]:
         for run in (run for run in students if run.student == student):
             words = plain_words(run.method, run.data)
             curves = _curves(read_log(run.folder / "training.jsonl"))
-            if "validation" in curves:
-                validations.setdefault(words, []).append(curves["validation"])
-            loss = _total(curves)
-            if loss is not None:
-                losses.setdefault(words, []).append(loss)
+            for column, lines in (("validation", validations), ("loss", losses)):
+                if column in curves:
+                    lines.setdefault(words, []).append(curves[column])
         for name, lines in (("validation", validations), ("loss", losses)):
             if lines:
                 series = [(words, series_colour(index), seeds) for index, (words, seeds) in enumerate(lines.items())]
                 plots.append(_plot(f"student-{place}-{name}", f"{student}: {name}", series))
     return plots
-
-
-def _total(curves: Mapping[str, Curve]) -> Curve | None:
-    if "loss" in curves:
-        return curves["loss"]
-    parts = [curve for name, curve in curves.items() if not name.startswith("validation")]
-    parts = [curve for curve in parts if curve[0].shape == parts[0][0].shape]
-    if not parts:
-        return None
-    return parts[0][0], np.sum([values for _, values in parts], axis=0)
 
 
 def _curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
@@ -121,15 +111,28 @@ def _thinned(steps: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) ->
 def _plot(key: str, title: str, series: Sequence[tuple[str, str, list[Curve]]]) -> Plot:
     def paint(axes: Axes) -> None:
         for _, colour, lines in series:
+            several = len(lines) > 1
             for steps, values in lines:
-                marker = "o" if steps.size == 1 else ""
-                width = 1.2 if len(lines) == 1 else 0.9
-                axes.plot(steps, values, marker=marker, color=COLOURS[colour], lw=width, alpha=0.9, ms=3)
+                drawn = axes.plot(steps, values, marker="o" if steps.size == 1 else "", color=COLOURS[colour], ms=3)[0]
+                drawn.set(linewidth=0.7 if several else 1.2, alpha=0.3 if several else 0.95)
+            if several and len({len(steps) for steps, _ in lines}) == 1:
+                mean = np.mean([values for _, values in lines], axis=0)
+                axes.plot(lines[0][0], mean, color=COLOURS[colour], lw=1.5)
         everything = np.concatenate([values for _, _, lines in series for _, values in lines])
         if log_scaled(everything):
             make_logarithmic(axes, vertical=True)
+        elif len(series) > 1 and title.endswith("validation"):
+            axes.set_ylim(*_settled(series))
         axes.set_xlabel("step")
 
     spoken = f"{title} over training steps: {', '.join(name for name, _, _ in series)}."
     legend = tuple((colour, name) for name, colour, _ in series) if len(series) > 1 else ()
     return Plot(title, draw(key, spoken, paint, width=340, height=210), legend)
+
+
+def _settled(series: Sequence[tuple[str, str, list[Curve]]]) -> tuple[float, float]:
+    """Limits that show the last three quarters of the steps, where ways of training differ by little."""
+    curves = [curve for _, _, lines in series for curve in lines]
+    late = np.concatenate([values[steps >= steps.max() / 4] for steps, values in curves])
+    margin = 0.06 * float(np.ptp(late)) or 0.5
+    return float(late.min()) - margin, float(late.max()) + margin

@@ -99,7 +99,7 @@ def draw(key: str, description: str, paint: Callable[[Axes], None], *, width: in
 def _inline(svg: str, description: str) -> Markup:
     box = re.search(r'viewBox="([\d. ]+)"', svg)
     body = svg[svg.index("<g ") : svg.rindex("</svg>")]
-    body = re.sub(r'<g id="[^"]*">', "<g>", body).replace("xlink:href=", "href=")
+    body = re.sub(r'<g id="[^"]*"', "<g", body).replace("xlink:href=", "href=")
     body = re.sub(r"font(-family)?: [^;\"]*'[^;\"]*", lambda match: _font(match.group(0)), body)
     for name, colour in COLOURS.items():
         body = body.replace(colour, f"var(--{name})")

@@ -16,8 +16,9 @@ from flows.reporting.grids import make_grids
 from flows.reporting.inputs import ReportInputs
 from flows.reporting.plots import results_plot
 from flows.reporting.provenance import artifacts_of, package_groups
-from flows.reporting.results import Summary, results_table
-from flows.reporting.samples import Samples, density_plot, label_rows, picture_pools, teacher_plots
+from flows.reporting.results import Summary
+from flows.reporting.samples import Samples, density_plot, funnel, label_rows, picture_pools, teacher_plots
+from flows.reporting.table import results_table
 from flows.reporting.verdict import effects
 
 _HERE = Path(__file__).resolve().parent
@@ -42,12 +43,12 @@ def render_page(
     )
     samples = Samples(inputs)
     space = samples.space
-    errors, small = teacher_plots(samples)
+    labels = label_rows(samples)
     artifacts = artifacts_of(inputs)
     return environment.get_template("template.html.j2").render(
         style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
         name=inputs.name,
-        sentence=sentence,
+        sentence=wording.unbroken(sentence),
         facts=_facts(samples, summaries, teacher, artifacts),
         rows=results_table(summaries, teacher),
         several=len({row.student for row in summaries}) > 1,
@@ -58,10 +59,9 @@ def render_page(
         grids=make_grids(picture_pools(samples), space) if space is not None else [],
         space=space,
         density=density_plot(samples),
-        errors=errors,
-        errors_small=small,
-        quantile=samples.selection.get("quantile"),
-        label_rows=label_rows(samples),
+        errors=teacher_plots(samples),
+        label_rows=labels,
+        funnel=wording.unbroken(funnel(labels)),
         shared_curves=shared_curves(inputs),
         student_curves=student_curves(inputs.students),
         config=yaml.safe_dump(dict(inputs.config), sort_keys=False, allow_unicode=True),

@@ -12,7 +12,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from flows.reporting.drawing import ACCENT, COLOURS, Plot, bin_edges, draw, make_logarithmic
 from flows.reporting.results import Summary
-from flows.reporting.wording import higher_is_better, metric_words, plural, unit_words
+from flows.reporting.wording import higher_is_better, metric_words, plural
 
 _ROW_PIXELS = 44
 
@@ -24,6 +24,8 @@ def results_plot(summaries: Sequence[Summary], teacher: Mapping[str, Any] | None
     several = len({row.student for row in summaries}) > 1
     first = summaries[0]
     reference = None if teacher is None else teacher["value"]
+    # Names stand on the side where the teacher's line is not.
+    teacher_left = reference is not None and reference < np.mean([row.mean for row in summaries])
     arrow = "more is better" if higher_is_better(first.metric) else "less is better"
 
     def paint(axes: Axes) -> None:
@@ -36,16 +38,16 @@ def results_plot(summaries: Sequence[Summary], teacher: Mapping[str, Any] | None
             axes.plot(row.values, [middle] * len(row.values), "o", color=colour, ms=4.5, mew=0, alpha=0.85)
             name = f"{row.student} \N{MIDDLE DOT} {row.words}" if several else row.words
             place_text = blended_transform_factory(axes.transAxes, axes.transData)
-            axes.text(0, middle + 0.3, name, transform=place_text, va="center", color=COLOURS["ink"])
+            side = (1, "right") if teacher_left else (0, "left")
+            axes.text(side[0], middle + 0.3, name, transform=place_text, va="center", ha=side[1], color=COLOURS["ink"])
         if reference is not None:
             axes.axvline(reference, color=COLOURS["series-2"], lw=1, ls=(0, (4, 3)))
-            right = reference > 0.5 * sum(axes.get_xlim())
             axes.annotate(
                 "teacher",
                 (reference, 0.62),
-                xytext=(-4 if right else 4, 0),
+                xytext=(4 if teacher_left else -4, 0),
                 textcoords="offset points",
-                ha="right" if right else "left",
+                ha="left" if teacher_left else "right",
                 va="center",
                 color=COLOURS["series-2"],
             )
@@ -53,13 +55,12 @@ def results_plot(summaries: Sequence[Summary], teacher: Mapping[str, Any] | None
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.margins(x=0.05)
-        axes.set_xlabel(
-            f"test {metric_words(first.metric)},{unit_words(first.unit)} ({arrow})".replace(",°", ", degree")
-        )
+        unit = f" [{first.unit}]" if first.unit else ""
+        axes.set_xlabel(f"test {metric_words(first.metric)}{unit} ({arrow})")
 
     spoken = "; ".join(f"{row.student}, {row.words}: mean {row.mean:.4g}" for row in summaries)
     height = _ROW_PIXELS * len(summaries) + 60
-    svg = draw("results", f"Test results of every seed. {spoken}.", paint, width=440, height=height)
+    svg = draw("results", f"Test results of every seed. {spoken}.", paint, width=410, height=height)
     return Plot("Every seed", svg)
 
 
@@ -85,7 +86,7 @@ def ratio_plot(
     legend = (("grey", "all draws"), ("series-1", "accepted"), ("series-2", "bound (range over labels)"))
     if np.unique(bounds).size < 2:
         legend = (*legend[:2], ("series-2", "bound"))
-    return Plot("Density ratio", draw("density-ratio", spoken, paint, width=440, height=250), legend)
+    return Plot("Density ratio", draw("density-ratio", spoken, paint, width=410, height=240), legend)
 
 
 def error_plot(
@@ -94,9 +95,10 @@ def error_plot(
     errors: npt.NDArray[np.float64],
     kept: npt.NDArray[np.bool_],
     thresholds: npt.NDArray[np.float64],
+    legend: tuple[tuple[str, str], ...],
     *,
-    small: bool,
     edges: tuple[npt.NDArray[np.float64], bool],
+    small: bool = False,
 ) -> Plot:
     """Histogram of the teacher's error on candidates and on kept ones, with the threshold.
 
@@ -106,8 +108,9 @@ def error_plot(
         errors: (N,) errors.
         kept: (N,) whether each candidate was kept.
         thresholds: one threshold, or one a label, of which the range is shown.
-        small: whether it is one of many beside each other.
+        legend: (colour name, text) pairs.
         edges: from ``bin_edges``; shared by plots that are compared.
+        small: whether it is one of many beside each other.
     """
 
     def paint(axes: Axes) -> None:
@@ -123,8 +126,8 @@ def error_plot(
             axes.set_ylabel("candidates")
 
     spoken = f"Histogram of the teacher's error, {title}: {kept.sum()} of {plural(errors.size, 'candidate')} kept."
-    sizes = {"width": 200, "height": 110} if small else {"width": 440, "height": 250}
-    return Plot(title, draw(key, spoken, paint, **sizes))
+    sizes = {"width": 200, "height": 110} if small else {"width": 410, "height": 240}
+    return Plot(title, draw(key, spoken, paint, **sizes), legend)
 
 
 def _histogram(

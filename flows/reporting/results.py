@@ -9,17 +9,7 @@ from typing import Any
 import numpy as np
 
 from flows.reporting.inputs import StudentRun
-from flows.reporting.wording import (
-    ALONE,
-    count,
-    decimals,
-    difference_words,
-    higher_is_better,
-    mean_and_deviation,
-    number,
-    plain_data,
-    plain_words,
-)
+from flows.reporting.wording import ALONE, higher_is_better, plain_words
 
 
 @dataclass(frozen=True)
@@ -92,25 +82,6 @@ class Summary:
         numbers = {"mean": self.mean, "std": self.std, "seeds": len(self.seeds)}
         rest = {"validation": self.validation, "difference": self.difference, "best": self.best}
         return {name: getattr(self, name) for name in names} | numbers | rest
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """A row of the result table as text, for the page and for the terminal; ``kind`` is teacher or student."""
-
-    kind: str
-    student: str
-    words: str
-    data: str
-    method: str
-    value: str
-    seeds: str
-    difference: str
-    steps: str
-    teacher_calls: str
-    validation: str
-    best: bool = False
-    better: bool | None = None
 
 
 def collect_results(students: Sequence[StudentRun]) -> list[Result]:
@@ -200,47 +171,3 @@ def teacher_summary(manifest: Mapping[str, Any] | None) -> dict[str, Any] | None
         "parameters": metrics.get("parameters"),
         "steps": None if steps is None else int(steps),
     }
-
-
-def results_table(summaries: Sequence[Summary], teacher: Mapping[str, Any] | None) -> list[TableRow]:
-    """Rows of the result table as text: the teacher, then every summary; values are in the summaries' unit."""
-    places = decimals(max((abs(row.mean) for row in summaries), default=1.0))
-    rows = []
-    if teacher is not None:
-        rows.append(
-            TableRow(
-                kind="teacher",
-                student="teacher",
-                words="teacher",
-                data="real",
-                method="",
-                value=number(teacher["value"], places),
-                seeds="1",
-                difference="",
-                steps=count(teacher["steps"]),
-                teacher_calls="",
-                validation=number(teacher["validation"], places),
-            )
-        )
-    return rows + [_table_row(row, places) for row in summaries]
-
-
-def _table_row(row: Summary, places: int) -> TableRow:
-    better = None
-    if row.difference:
-        better = (row.difference > 0) == higher_is_better(row.metric)
-    return TableRow(
-        kind="student",
-        student=row.student,
-        words=row.words,
-        data=plain_data(row.data),
-        method=row.method,
-        value=mean_and_deviation(row.mean, row.std, places),
-        seeds=str(len(row.seeds)),
-        difference="" if row.difference is None else difference_words(row.difference, row.unit, places),
-        steps=count(row.steps),
-        teacher_calls=count(row.teacher_calls),
-        validation=number(row.validation, places),
-        best=row.best,
-        better=better,
-    )

@@ -17,7 +17,7 @@ from flows.reporting.drawing import Plot, bin_edges
 from flows.reporting.grids import Pictures, describe_label
 from flows.reporting.inputs import ReportInputs
 from flows.reporting.plots import error_plot, ratio_plot
-from flows.reporting.wording import count, plural
+from flows.reporting.wording import count, plural, share, unit_words
 
 _MOST_SCALAR_ROWS = 12
 _MOST_PANELS = 20
@@ -124,37 +124,45 @@ def picture_pools(samples: Samples) -> list[Pictures]:
 
 def density_plot(samples: Samples) -> Plot | None:
     """Histogram of the density ratio of all draws."""
-    if samples.draws is None or not {"density_ratio", "accepted"} <= samples.draws.columns.keys():
+    if samples.draws is None:
         return None
     ratios = np.asarray(samples.draws.columns["density_ratio"], np.float64)
+    if ratios.size and np.all(ratios == ratios[0]):
+        # Without subsampling every ratio is 1, and there is nothing to see.
+        return None
     accepted = np.asarray(samples.draws.columns["accepted"]) == 1
     return ratio_plot(ratios, accepted, _numbers(samples.sampling, "bound"))
 
 
-def teacher_plots(samples: Samples) -> tuple[list[Plot], bool]:
-    """Histograms of the teacher's error, and whether they are small panels, one a class."""
+def teacher_plots(samples: Samples) -> list[Plot]:
+    """Histograms of the teacher's error: of all candidates, then one a class where each has its own threshold."""
     kept, space = samples.kept, samples.space
-    if samples.candidates is None or kept is None or space is None or "teacher_error" not in samples.candidates.columns:
-        return [], False
+    if samples.candidates is None or kept is None or space is None:
+        return []
     errors = np.asarray(samples.candidates.columns["teacher_error"], np.float64)
     finite = np.isfinite(errors)
     errors, kept, labels = errors[finite], kept[finite], _labels(samples.candidates)[finite]
     if not errors.size:
-        return [], False
+        return []
     edges = bin_edges(errors, 30)
     thresholds = list(samples.selection.get("thresholds", []))
-    per_class = samples.selection.get("scope") == "per_class" and space.kind == "class"
-    if not per_class or space.classes > _MOST_PANELS:
-        limits = _numbers(thresholds, "threshold")
-        return [error_plot("teacher-error", "all labels", errors, kept, limits, small=False, edges=edges)], False
-    plots = []
+    limits = _numbers(thresholds, "threshold")
+    legend = _error_legend(samples.selection.get("quantile"), limits)
+    plots = [error_plot("teacher-error", "Teacher error", errors, kept, limits, legend, edges=edges)]
+    if samples.selection.get("scope") != "per_class" or not space.classes <= _MOST_PANELS:
+        return plots
     for label in range(space.classes):
         mine = labels == label
-        limits = _numbers([entry for entry in thresholds if entry.get("label") == label], "threshold")
-        name = describe_label(space, label)
-        key = f"teacher-error-{label}"
-        plots.append(error_plot(key, name, errors[mine], kept[mine], limits, small=True, edges=edges))
-    return plots, True
+        name, key = describe_label(space, label), f"teacher-error-{label}"
+        limits = _numbers([entry for entry in thresholds if entry.get("label") in (label, name)], "threshold")
+        plots.append(error_plot(key, name, errors[mine], kept[mine], limits, (), edges=edges, small=True))
+    return plots
+
+
+def _error_legend(quantile: float | None, limits: Floats) -> tuple[tuple[str, str], ...]:
+    text = "threshold" if np.unique(limits).size < 2 else "threshold (range over labels)"
+    text += "" if quantile is None else f", quantile {quantile:g}"
+    return ("grey", "all candidates"), ("series-1", "kept"), ("series-2", text)
 
 
 def label_rows(samples: Samples) -> list[LabelRow]:
@@ -191,13 +199,32 @@ def _bins(space: LabelSpace, labels: Floats) -> tuple[list[str], Any]:
         middles = (labels[1:] + labels[:-1]) / 2
         return names, lambda values: np.digitize(values, middles)
     edges = np.linspace(labels.min(), labels.max(), _MOST_SCALAR_ROWS + 1)
-    unit = f" {space.unit}" if space.unit else ""
+    unit = unit_words(space.unit)
     names = [f"{low:.3g} to {high:.3g}{unit}" for low, high in pairwise(edges)]
     return names, lambda values: np.digitize(values, edges[1:-1])
 
 
 def _numbers(entries: Sequence[Mapping[str, Any]], name: str) -> Floats:
     return np.array([float(entry[name]) for entry in entries if entry.get(name) is not None], np.float64)
+
+
+def funnel(rows: Sequence[LabelRow]) -> str:
+    """How many images were drawn, accepted and kept, in one sentence; empty if nothing is known of it."""
+    drawn, accepted, candidates, kept = (
+        sum(value or 0 for value in values)
+        for values in (
+            [row.drawn for row in rows],
+            [row.accepted for row in rows],
+            [row.candidates for row in rows],
+            [row.kept for row in rows],
+        )
+    )
+    parts = []
+    if drawn:
+        parts.append(f"{count(drawn)} images were drawn and {count(accepted)} accepted ({share(accepted / drawn)})")
+    if candidates and rows[0].kept is not None:
+        parts.append(f"of {plural(candidates, 'candidate')}, {count(kept)} were kept ({share(kept / candidates)})")
+    return "; ".join(parts)
 
 
 def _total(entries: Sequence[Mapping[str, Any]], name: str) -> int | None:

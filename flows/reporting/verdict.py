@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from flows.reporting.wording import (
     difference_words,
     higher_is_better,
     mean_and_deviation,
+    metric_words,
     number,
     plain_words,
     plural,
@@ -36,16 +37,26 @@ class Comparison:
     half_width: float | None
     verdict: Verdict
 
+    def to_dict(self) -> dict[str, Any]:
+        """The row of ``effects`` in report.json."""
+        return asdict(self)
 
-def compare(row: Summary, reference: Summary, name: str = "") -> Comparison:
-    """Difference of two summaries, and whether it exceeds the noise between seeds.
 
-    Student's t interval: of the paired differences where both have the same seeds (they share their initial
-    weights), otherwise Welch's with the smaller of the two degrees of freedom. It covers the noise of training,
-    not that of the test split, which both share.
+def compare(row: Summary, reference: Summary, summaries: Sequence[Summary], name: str = "") -> Comparison:
+    """Difference of two means, and whether it exceeds the noise between seeds.
+
+    Fisher's least significant difference (1935): Student's t interval with the variance over seeds pooled over all
+    ways in which the same student was trained, since the few seeds of one way alone say little about its variance.
+    It covers the noise of training, not that of the test split, which all share.
+
+    Args:
+        row: what is compared.
+        reference: what it is compared with.
+        summaries: all summaries; those of the same student are pooled.
+        name: the comparison in words.
     """
     difference = row.mean - reference.mean
-    half_width = _half_width(row, reference)
+    half_width = _half_width(row, reference, [other for other in summaries if other.student == row.student])
     verdict: Verdict
     if half_width is None:
         verdict = "unknown"
@@ -56,15 +67,13 @@ def compare(row: Summary, reference: Summary, name: str = "") -> Comparison:
     return Comparison(name, row.student, difference, half_width, verdict)
 
 
-def _half_width(row: Summary, reference: Summary) -> float | None:
-    fewest = min(len(row.values), len(reference.values))
-    if fewest < 2:
+def _half_width(row: Summary, reference: Summary, pool: Sequence[Summary]) -> float | None:
+    freedom = sum(len(other.values) - 1 for other in pool)
+    if freedom < 1:
         return None
-    if row.seeds == reference.seeds:
-        deviation = np.std(np.subtract(row.values, reference.values), ddof=1) / np.sqrt(fewest)
-    else:
-        deviation = np.sqrt(sum(np.var(side.values, ddof=1) / len(side.values) for side in (row, reference)))
-    return float(stdtrit(fewest - 1, 0.5 + _CONFIDENCE / 2) * deviation)
+    squares = sum(float(np.sum(np.square(np.subtract(other.values, other.mean)))) for other in pool)
+    error = np.sqrt(squares / freedom * (1 / len(row.values) + 1 / len(reference.values)))
+    return float(stdtrit(freedom, 0.5 + _CONFIDENCE / 2) * error)
 
 
 def effects(summaries: Sequence[Summary]) -> list[Comparison]:
@@ -77,10 +86,10 @@ def effects(summaries: Sequence[Summary]) -> list[Comparison]:
             if row.data == other.data and other.method in ALONE and row.method not in ALONE:
                 name = plain_words(row.method, "real")
                 where = "" if row.data == "real" else ", both on real + synthetic"
-                comparisons.append(compare(row, other, f"{name} against labels only{where}"))
+                comparisons.append(compare(row, other, summaries, f"{name} against labels only{where}"))
             elif row.method == other.method and row.data != "real" and other.data == "real":
                 name = "labels only" if row.method in ALONE else plain_words(row.method, "real")
-                comparisons.append(compare(row, other, f"synthetic data added, with {name}"))
+                comparisons.append(compare(row, other, summaries, f"synthetic data added, with {name}"))
     return comparisons
 
 
@@ -103,26 +112,24 @@ def _clause(rows: Sequence[Summary]) -> str:
     choose = max if higher_is_better(rows[0].metric) else min
     if not others:
         alone = choose(rows, key=lambda row: row.mean)
-        return f"Only the student alone was trained and reaches {_shown(alone)}, with nothing to compare it with"
+        return f"Only the student alone was trained, with {_figure(alone)}, so there is nothing to compare it with"
     best = choose(others, key=lambda row: row.mean)
     reference = baseline(best, rows)
     name = _name(best.words)
     if reference is None:
-        return f"The best result is {_shown(best)} with {name}; no student alone was trained to compare it with"
-    comparison = compare(best, reference)
+        return f"The best result is {_figure(best)} with {name}, and no student alone was trained to compare it with"
+    comparison = compare(best, reference, rows)
     change = difference_words(comparison.difference, best.unit, _places(best))
     seeds = plural(min(len(best.seeds), len(reference.seeds)), "seed")
-    figures = f"{_shown(best)} against {_shown(reference)} for the student alone"
-    lead = name if len(others) == 1 else f"the best of {len(others)} alternatives, {name},"
+    figures = f"{_figure(best)} against {_shown(reference)} for the student alone"
+    choice = name if len(others) == 1 else f"the best of {len(others)} alternatives, {name},"
     if comparison.verdict == "better":
         return f"{name[0].upper()}{name[1:]} helped: {figures} ({change}, beyond the noise of {seeds})"
     if comparison.verdict == "worse":
-        return f"Nothing helped: {lead} reaches {figures} ({change}, beyond the noise of {seeds})"
+        return f"Nothing helped: {choice} gives {figures} ({change}, beyond the noise of {seeds})"
     if comparison.verdict == "noise":
-        return f"No clear gain: {lead} reaches {figures}, and {change} is within the noise of {seeds}"
-    return (
-        f"With a single seed the noise is unknown: {lead} reaches {figures} ({change}), which may or may not be chance"
-    )
+        return f"No clear gain: {choice} gives {figures} ({change}, within the noise of {seeds})"
+    return f"One seed cannot tell a gain from chance: {choice} gives {figures} ({change})"
 
 
 def _inner(clause: str) -> str:
@@ -130,7 +137,13 @@ def _inner(clause: str) -> str:
 
 
 def _name(words: str) -> str:
-    return "training on real + synthetic images" if words == "real + synthetic" else words
+    if words == "real + synthetic":
+        return "training on real + synthetic data"
+    return f"{words} data" if words.endswith("synthetic") else words
+
+
+def _figure(row: Summary) -> str:
+    return f"{'an' if row.metric == 'accuracy' else 'a'} {metric_words(row.metric)} of {_shown(row)}"
 
 
 def _places(row: Summary) -> int:

@@ -60,6 +60,11 @@ def mean_and_deviation(mean: float, deviation: float | None, places: int) -> str
     return number(mean, places) if deviation is None else f"{number(mean, places)} ± {number(deviation, places)}"
 
 
+def unbroken(text: str) -> str:
+    """A text in which no line ends between a number and its unit or deviation."""
+    return text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}").replace(" %", "\N{NO-BREAK SPACE}%")
+
+
 def difference_words(value: float, unit: str, places: int) -> str:
     """A difference with its sign; differences of percentages are points."""
     return f"{number(value, places, signed=True)}{' points' if unit == '%' else unit_words(unit)}"

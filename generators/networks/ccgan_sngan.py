@@ -66,7 +66,7 @@ class CcganSngan:
     Args:
         width: channels at the image's own side; doubled at each halving, at most eightfold.
         latent_size: length of the latent vector.
-        embedding_size: length of the label embedding, a multiple of 8.
+        embedding_size: length of the label embedding, a multiple of 8, at least 32.
     """
 
     width: int = 32

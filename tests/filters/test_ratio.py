@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ SCALAR = LabelSpace("scalar", maximum=90.0)
 
 def log_density(points: torch.Tensor, mean: torch.Tensor, deviation: float) -> torch.Tensor:
     """Of a round Gaussian in the plane, up to log(2 pi)."""
-    return -((points - mean).square().sum(1) / (2 * deviation**2)) - 2 * np.log(deviation)
+    return -((points - mean).square().sum(1) / (2 * deviation**2)) - 2 * math.log(deviation)
 
 
 @pytest.mark.parametrize("space", [CLASSES, SCALAR])
@@ -40,11 +41,11 @@ def test_a_known_ratio_is_recovered(space: LabelSpace, tmp_path: Path) -> None:
         uniform = torch.rand(count, generator=rng)
         return (uniform < 0.5).long() if space is CLASSES else uniform * 90.0
 
-    labels = labels_of(4000)
-    real = real_mean(labels) + torch.randn(4000, 2, generator=rng)
-    fakes = 1.3 * torch.randn(4, 4000, 2, generator=rng)
+    labels = labels_of(20_000)
+    real = real_mean(labels) + torch.randn(20_000, 2, generator=rng)
+    fakes = 1.3 * torch.randn(4, 20_000, 2, generator=rng)
     network = fit_ratio(
-        real, labels.numpy(), fakes, space, widths=(64, 64), dropout=0.0, steps=600, batch_size=256,
+        real, labels.numpy(), fakes, space, widths=(64, 64), dropout=0.0, steps=500, batch_size=256,
         learning_rate=2e-3, seed=1, compute=COMPUTE, workspace=Workspace(tmp_path),
     )  # fmt: skip
     assert not any(parameter.requires_grad for parameter in network.parameters())
@@ -55,8 +56,8 @@ def test_a_known_ratio_is_recovered(space: LabelSpace, tmp_path: Path) -> None:
     found = network(points, labels if space is CLASSES else labels / 90.0)
     assert true.mean().item() == pytest.approx(1.0, abs=0.05)
     assert found.mean().item() == pytest.approx(1.0, abs=0.1)
-    assert np.corrcoef(found.numpy(), true.numpy())[0, 1] > 0.95
-    assert (found - true).abs().mean().item() < 0.2
+    assert np.corrcoef(found.numpy(), true.numpy())[0, 1] > 0.97
+    assert (found - true).abs().mean().item() < 0.12
 
 
 def faint(labels: npt.NDArray[Any], seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
@@ -96,7 +97,7 @@ class Interrupting(Workspace):
 def train(workspace: Workspace, space: LabelSpace, **changes: Any) -> dict[str, float]:
     settings: dict[str, Any] = {
         "pool_rounds": 3, "feature_width": 4, "feature_steps": 10, "feature_batch_size": 16, "shift_pixels": 1,
-        "widths": (16, 8), "steps": 8, "batch_size": 16, "learning_rate": 1e-3, "log_every": 4, "seed": 5,
+        "widths": (32,), "steps": 8, "batch_size": 16, "learning_rate": 1e-3, "log_every": 4, "seed": 5,
         "compute": COMPUTE, "workspace": workspace,
     }  # fmt: skip
     return train_ratio(*bright(40, 0, space), space, faint, **{**settings, **changes})

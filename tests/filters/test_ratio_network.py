@@ -18,7 +18,7 @@ SCALAR = LabelSpace("scalar", maximum=90.0)
 
 def test_scalar_vectors_are_the_sinusoids_of_the_label() -> None:
     labels = torch.tensor([0.0, 0.25, 1.0])
-    waves = [2.0**power for power in range(6)]
+    waves = [1.0, 2.0, 4.0, 8.0]
     vectors = ScalarVector()(labels)
     for row, label in enumerate(labels.tolist()):
         expected = [label, *(np.sin(np.pi * w * label) for w in waves), *(np.cos(np.pi * w * label) for w in waves)]
@@ -29,7 +29,7 @@ def test_scalar_vectors_are_the_sinusoids_of_the_label() -> None:
 @pytest.mark.parametrize("space", [CLASSES, SCALAR])
 def test_ratios_are_never_negative_and_depend_on_the_label(space: LabelSpace, activation: Any) -> None:
     torch.manual_seed(0)
-    network = RatioNetwork(5, space, (16, 8), 0.5, activation).eval()
+    network = RatioNetwork(5, space, (32, 32), 0.5, activation).eval()
     features = 10 * torch.randn(200, 5)
     first = torch.zeros(200, dtype=torch.int64) if space is CLASSES else torch.zeros(200)
     one, other = network(features, first), network(features, first + 1)
@@ -43,7 +43,8 @@ def test_ratios_are_never_negative_and_depend_on_the_label(space: LabelSpace, ac
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"widths": (12,)}, r"multiples of 8, got \[12\]"),
+        ({"widths": (36,)}, r"multiples of 8 from 32 up, got \[36\]"),
+        ({"widths": (64, 8)}, "multiples of 8 from 32 up"),
         ({"widths": ()}, "multiples of 8"),
         ({"dropout": 1.0}, "dropout"),
         ({"activation": "tanh"}, "'relu' or 'softplus', got 'tanh'"),

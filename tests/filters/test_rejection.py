@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from data.errors import StageError
-from filters.rejection import acceptance_rates, accept, calibrate, effective_sample_size
+from filters.rejection import accept, acceptance_rates, calibrate, effective_sample_size
 
 TARGETS = [stats.norm(0.4, 0.8), stats.norm(-0.3, 0.7), stats.norm(0.0, 0.9)]
 GENERATED = stats.norm(0.0, 1.0)

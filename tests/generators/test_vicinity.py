@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ def test_rules_of_thumb_equal_the_explicit_formulas() -> None:
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
     assert rule_of_thumb_sigma(labels) == pytest.approx(1.06 * deviation * len(values) ** (-1 / 5))
     distinct = sorted(set(values))
-    gap = max(b - a for a, b in zip(distinct, distinct[1:], strict=False))
+    gap = max(b - a for a, b in pairwise(distinct))
     assert rule_of_thumb_kappa(labels, 3.0) == pytest.approx(3.0 * gap)
 
 

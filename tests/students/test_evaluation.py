@@ -52,11 +52,15 @@ def test_scores_equal_loops() -> None:
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(30, 3)).astype(np.float32), rng.integers(0, 3, 30)
     right = sum(max(range(3), key=lambda c: logits[row, c]) == labels[row] for row in range(30))
-    assert score(logits, labels, CLASSES) == ("accuracy", pytest.approx(100 * right / 30))
+    name, value = score(logits, labels, CLASSES)
+    assert name == "accuracy"
+    assert value == pytest.approx(100 * right / 30)
     values = rng.uniform(0, 90, 30).astype(np.float32)
     predictions = rng.uniform(-20, 120, (30, 1)).astype(np.float32)
     error = sum(abs(float(predictions[row, 0]) - float(values[row])) for row in range(30)) / 30
-    assert score(predictions, values, SCALAR) == ("mae", pytest.approx(error))
+    name, value = score(predictions, values, SCALAR)
+    assert name == "mae"
+    assert value == pytest.approx(error)
 
 
 def test_rows_must_fit() -> None:

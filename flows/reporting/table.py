@@ -1,0 +1,77 @@
+"""The result table as text, for the page and for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flows.reporting.results import Summary, baseline
+from flows.reporting.verdict import Verdict, compare
+from flows.reporting.wording import count, decimals, difference_words, mean_and_deviation, number, plain_data
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of the result table; ``kind`` is teacher or student, ``verdict`` is on the difference if there is one."""
+
+    kind: str
+    student: str
+    words: str
+    data: str
+    method: str
+    value: str
+    seeds: str
+    difference: str
+    steps: str
+    teacher_calls: str
+    validation: str
+    best: bool = False
+    verdict: Verdict | None = None
+
+
+def results_table(summaries: Sequence[Summary], teacher: Mapping[str, Any] | None) -> list[TableRow]:
+    """Rows of the result table: the teacher, then every summary; numbers are in the summaries' unit.
+
+    Args:
+        summaries: from ``summarise``.
+        teacher: from ``teacher_summary``, or None.
+    """
+    places = decimals(max((abs(row.mean) for row in summaries), default=1.0))
+    rows = []
+    if teacher is not None:
+        rows.append(
+            TableRow(
+                kind="teacher",
+                student="teacher",
+                words="teacher",
+                data="real",
+                method="",
+                value=number(teacher["value"], places),
+                seeds="1",
+                difference="",
+                steps=count(teacher["steps"]),
+                teacher_calls="",
+                validation=number(teacher["validation"], places),
+            )
+        )
+    return rows + [_student_row(row, summaries, places) for row in summaries]
+
+
+def _student_row(row: Summary, summaries: Sequence[Summary], places: int) -> TableRow:
+    alone = baseline(row, summaries)
+    return TableRow(
+        kind="student",
+        student=row.student,
+        words=row.words,
+        data=plain_data(row.data),
+        method=row.method,
+        value=mean_and_deviation(row.mean, row.std, places),
+        seeds=str(len(row.seeds)),
+        difference="" if row.difference is None else difference_words(row.difference, row.unit, places),
+        steps=count(row.steps),
+        teacher_calls=count(row.teacher_calls),
+        validation=number(row.validation, places),
+        best=row.best,
+        verdict=None if alone is None or row.alone else compare(row, alone, summaries).verdict,
+    )

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data.labels import LabelSpace
+
+CLASSES = LabelSpace("class", names=("cat", "dog", "bird"))
+ANGLES = LabelSpace("scalar", name="yaw angle", unit="degree", minimum=0.0, maximum=90.0)
+
+
+@pytest.fixture(params=[CLASSES, ANGLES], ids=["class", "scalar"])
+def label_space(request: pytest.FixtureRequest) -> LabelSpace:
+    space: LabelSpace = request.param
+    return space
+
+
+@pytest.fixture
+def class_space() -> LabelSpace:
+    return CLASSES
+
+
+@pytest.fixture
+def make_columns() -> Callable[..., dict[str, np.ndarray[Any, Any]]]:
+    """Random columns of the given names, all that a set may have unless told."""
+
+    def make(space: LabelSpace, rows: int, *names: str, seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
+        rng = np.random.default_rng(seed)
+
+        def labels() -> np.ndarray[Any, Any]:
+            if space.kind == "class":
+                return rng.integers(0, space.classes, rows)
+            return rng.uniform(space.minimum, space.maximum, rows).astype(np.float32)
+
+        columns: dict[str, np.ndarray[Any, Any]] = {
+            "images": rng.integers(0, 256, (rows, 1, 3, 4), dtype=np.uint8),
+            "labels": labels(),
+            "condition": labels(),
+            "teacher_outputs": rng.normal(size=(rows, space.outputs)).astype(np.float32),
+            "teacher_error": rng.uniform(size=rows).astype(np.float32),
+            "density_ratio": rng.uniform(size=rows).astype(np.float32),
+            "seed": rng.integers(0, 2**64 - 1, rows, dtype=np.uint64, endpoint=True),
+            "split": rng.integers(0, 3, rows, dtype=np.uint8),
+            "source_row": rng.permutation(rows),
+            "accepted": rng.integers(0, 2, rows, dtype=np.uint8),
+        }
+        return {name: columns[name] for name in names or columns}
+
+    return make

@@ -1,0 +1,153 @@
+"""Tiny fake runs, with all their artifacts, for the tests of the report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.labels import LabelSpace
+from data.writing import write_set
+from flows.reporting import ReportInputs, StudentRun, build_report
+
+HOSTILE = "<script>alert(1)</script>"
+CLASSES = LabelSpace("class", ("zero", HOSTILE, "$two_{$"))
+ANGLES = LabelSpace("scalar", name="yaw angle", unit="degree", minimum=0, maximum=90)
+
+
+def manifest(stage: str, **metrics) -> dict:
+    return {
+        "stage": stage,
+        "fingerprint": f"{stage}-{'0123456789abcdef' * 3}",
+        "recipe_version": 1,
+        "config": {},
+        "inputs": {"real": "feedbeef" * 8},
+        "seed": 0,
+        "packages": {"torch": HOSTILE},
+        "device": "cpu",
+        "seconds": 75.0,
+        "metrics": metrics,
+        "files": {"model.safetensors": {"bytes": 2048, "sha256": "ab" * 32}},
+    }
+
+
+def write_log(path: Path, *names: str) -> None:
+    rows = [{"step": step, **{name: 0.5**step for name in names}} for step in range(0, 50, 10)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"step": 50, "validation": 90.0}]))
+
+
+def write_images(root: Path, space: LabelSpace, shape: tuple[int, int, int]) -> None:
+    rng = np.random.default_rng(0)
+
+    def columns(count: int) -> dict:
+        if space.kind == "class":
+            labels = (np.arange(count) % space.classes).astype("<i8")
+        else:
+            labels = (np.arange(count) % 30 * 3).astype("<f4")
+        ratios = rng.gamma(2.0, 0.5, count).astype("<f4")
+        return {
+            "images": rng.integers(0, 256, (count, *shape), dtype=np.uint8),
+            "labels": labels,
+            "condition": labels,
+            "seed": np.arange(count, dtype="<u8"),
+            "density_ratio": ratios,
+            "accepted": (ratios > 0.8).astype("|u1"),
+            "teacher_outputs": rng.normal(size=(count, space.outputs)).astype("<f4"),
+            "teacher_error": rng.gamma(1.0, 1.0, count).astype("<f4"),
+            "split": (np.arange(count) % 3).astype("|u1"),
+            "source_row": np.arange(count, dtype="<i8"),
+        }
+
+    def write(stage: str, kind: str, values: dict, names: str) -> None:
+        (root / stage).mkdir(exist_ok=True)
+        write_set(
+            root / stage / f"{kind}.h5",
+            {name: values[name] for name in names.split()},
+            kind=kind,
+            label_space=space,
+            provenance={"homepage": "https://example.org/data"},
+            license="CC-BY-4.0",
+        )
+
+    write("prepare", "real", columns(90), "images labels split source_row")
+    write("candidates", "draws", columns(300), "condition seed density_ratio accepted")
+    write("candidates", "examples", columns(60), "images condition seed density_ratio accepted")
+    made = columns(120)
+    names = "images labels condition seed density_ratio teacher_outputs teacher_error"
+    write("candidates", "candidates", made, names)
+    kept = np.flatnonzero(made["teacher_error"] < 1.5)
+    write("synthetic", "synthetic", {k: v[kept] for k, v in made.items()} | {"source_row": kept}, names + " source_row")
+    labels = [
+        {"label": float(v), "drawn": 10, "accepted": 4, "acceptance": 0.4, "effective_sample_size": 6.0, "bound": 3.0}
+        for v in np.unique(made["labels"])
+    ]
+    (root / "candidates" / "sampling.json").write_text(json.dumps({"labels": labels}))
+    one = [{"label": None, "threshold": 1.5}]
+    each = [{"label": name, "threshold": 1.5} for name in space.names]
+    scope, thresholds = ("per_class", each) if space.kind == "class" else ("global", one)
+    selection = {"quantile": 0.8, "scope": scope, "thresholds": thresholds}
+    (root / "synthetic" / "selection.json").write_text(json.dumps(selection))
+
+
+def make_inputs(root: Path, space: LabelSpace, shape: tuple[int, int, int], seeds: int = 3) -> ReportInputs:
+    root.mkdir(parents=True)
+    write_images(root, space, shape)
+    stages = ("prepare", "teacher", "answers", "generator", "ratio", "candidates", "synthetic")
+    folders = {stage: root / stage for stage in stages}
+    for folder in folders.values():
+        folder.mkdir(exist_ok=True)
+    write_log(root / "teacher" / "training.jsonl", "loss", "ce")
+    write_log(root / "generator" / "generator.jsonl", "d_loss", "g_loss", "d_real", "d_fake")
+    write_log(root / "generator" / "embedding_label.jsonl", "loss")
+    write_log(root / "ratio" / "ratio.jsonl", "loss", "divergence", "penalty", "spread")
+    scale = {"metric": "accuracy", "unit": "%"} if space.kind == "class" else {"metric": "mae", "unit": "degree"}
+    manifests = {stage: manifest(stage) for stage in stages}
+    manifests["teacher"] = manifest("teacher", **scale, value=97.25, validation=98.0, parameters=12345.0, steps=50.0)
+    students = []
+    alone, distilled = ("ce", "kd") if space.kind == "class" else ("mse", "imitation")
+    for place, (method, data) in enumerate([(alone, "real"), (alone, "real+synthetic"), (distilled, "real+synthetic")]):
+        for seed in range(seeds):
+            folder = root / f"{method}-{data}-{seed}"
+            folder.mkdir()
+            write_log(folder / "training.jsonl", "loss")
+            value = 80.0 + 2.125 * place + 0.7 * seed**2
+            numbers = {"value": value, "validation": value, "steps": 50.0, "teacher_calls": 90 * place}
+            students.append(StudentRun("tiny", method, data, seed, folder, manifest("distill", **scale, **numbers)))
+    return ReportInputs("run", {"name": HOSTILE, "source": {"kind": "digits"}}, folders, manifests, students)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A fake run, and the folder with its report."""
+
+    inputs: ReportInputs
+    folder: Path
+
+
+def _run(root: Path, space: LabelSpace, shape: tuple[int, int, int]) -> Run:
+    inputs = make_inputs(root / "store", space, shape)
+    build_report(inputs, root / "report")
+    return Run(inputs, root / "report")
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory) -> Run:
+    return _run(tmp_path_factory.mktemp("digits"), CLASSES, (1, 8, 8))
+
+
+@pytest.fixture(scope="session")
+def chairs(tmp_path_factory) -> Run:
+    return _run(tmp_path_factory.mktemp("chairs"), ANGLES, (3, 32, 32))
+
+
+@pytest.fixture
+def one_seed(tmp_path) -> ReportInputs:
+    return make_inputs(tmp_path / "store", CLASSES, (1, 8, 8), seeds=1)
+
+
+@pytest.fixture
+def hostile() -> str:
+    return HOSTILE

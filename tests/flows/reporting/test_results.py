@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from flows.reporting import StudentRun, collect_results, results_table, summarise, teacher_summary
+from flows.reporting import wording as words
+from flows.reporting.results import Summary
+from flows.reporting.verdict import compare, effects, sentence
+
+TEACHER = {"fingerprint": "f", "metrics": {"metric": "accuracy", "unit": "%", "value": 97.5, "validation": 98.0}}
+
+
+def runs(values: dict[tuple[str, str], list[float]], student: str = "small", unit: str = "%", steps: int = 500):
+    metric = "accuracy" if unit == "%" else "mae"
+    return [
+        StudentRun(
+            student,
+            method,
+            data,
+            seed,
+            Path("nowhere"),
+            {
+                "metrics": {
+                    "metric": metric,
+                    "unit": unit,
+                    "value": value,
+                    "validation": value + 1,
+                    "steps": float(steps),
+                    "parameters": 10.0,
+                    "teacher_calls": 0 if method in ("ce", "mse") else 40,
+                }
+            },
+        )
+        for (method, data), column in values.items()
+        for seed, value in enumerate(column)
+    ]
+
+
+def summaries_of(values: dict[tuple[str, str], list[float]], **options) -> list[Summary]:
+    return summarise(collect_results(runs(values, **options)))
+
+
+REAL, MIXED = "real", "real+synthetic"
+ALONE = [90.0, 91.0, 92.5]
+
+
+def test_summary_is_numpys_mean_and_sample_deviation():
+    values = {("kd", REAL): [92.1, 92.9, 94.4], ("ce", REAL): ALONE}
+    alone, distilled = summaries_of(values)
+    assert alone.alone
+    assert alone.words == "student alone"
+    assert alone.difference is None
+    assert distilled.mean == pytest.approx(np.mean(values["kd", REAL]))
+    assert distilled.std == pytest.approx(np.std(values["kd", REAL], ddof=1))
+    assert distilled.difference == pytest.approx(np.mean(values["kd", REAL]) - np.mean(ALONE))
+    assert distilled.validation == pytest.approx(np.mean(values["kd", REAL]) + 1)
+    assert (alone.best, distilled.best) == (False, True)
+
+
+def test_best_follows_the_direction_of_the_metric():
+    rows = summaries_of({("mse", REAL): [4.0, 4.2], ("mse", MIXED): [3.0, 3.1]}, unit="degree")
+    assert [row.best for row in rows] == [False, True]
+    rows = summaries_of({("ce", REAL): [4.0, 4.2], ("ce", MIXED): [3.0, 3.1]})
+    assert [row.best for row in rows] == [True, False]
+
+
+def test_different_steps_are_never_averaged_and_compare_with_their_own_baseline():
+    short = runs({("ce", REAL): [90.0], ("kd", REAL): [91.0]}, steps=100)
+    long = runs({("ce", REAL): [94.0], ("kd", REAL): [96.0]}, steps=200)
+    rows = summarise(collect_results(short + long))
+    assert [(row.method, row.steps, row.difference) for row in rows] == [
+        ("ce", 100, None),
+        ("ce", 200, None),
+        ("kd", 100, 1.0),
+        ("kd", 200, 2.0),
+    ]
+
+
+def test_one_seed_has_no_deviation():
+    (row,) = summaries_of({("ce", REAL): [90.0]})
+    assert row.std is None
+    assert row.to_dict()["std"] is None
+    assert results_table([row], None)[0].value == "90.00"
+
+
+def test_table_puts_the_teacher_first_and_shows_the_same_numbers():
+    rows = results_table(
+        summaries_of({("ce", REAL): ALONE, ("kd", MIXED): [93.0, 94.0, 95.5]}), teacher_summary(TEACHER)
+    )
+    assert [row.words for row in rows] == ["teacher", "student alone", "KD on real + synthetic"]
+    assert rows[0].value == "97.50"
+    assert rows[1].value == f"{np.mean(ALONE):.2f} ± {np.std(ALONE, ddof=1):.2f}"
+    assert rows[2].difference == "+3.00 points"
+    assert rows[2].verdict == "better"
+    assert (rows[1].teacher_calls, rows[2].teacher_calls) == ("0", "40")
+
+
+@pytest.mark.parametrize("second", [ALONE, [90.0, 91.0]])
+def test_interval_of_two_rows_is_scipys(second):
+    first = [92.1, 92.9, 94.4]
+    rows = summaries_of({("ce", REAL): second, ("kd", REAL): first})
+    low, high = stats.ttest_ind(first, second).confidence_interval(0.95)
+    assert compare(rows[1], rows[0], rows).half_width == pytest.approx((high - low) / 2)
+
+
+def test_interval_of_many_rows_is_that_of_the_linear_model():
+    columns = [ALONE, [92.1, 92.9, 94.4], [93.0, 94.1], [95.0]]
+    ways = [("ce", REAL), ("kd", REAL), ("ce", MIXED), ("kd", MIXED)]
+    rows = summaries_of(dict(zip(ways, columns, strict=True)))
+    group = np.repeat(np.arange(4), [len(column) for column in columns])
+    design = np.eye(4)[group]
+    _, residual, _, _ = np.linalg.lstsq(design, np.concatenate(columns), rcond=None)
+    freedom = len(group) - 4
+    contrast = np.array([-1.0, 0.0, 0.0, 1.0])
+    error = np.sqrt(residual[0] / freedom * contrast @ np.linalg.inv(design.T @ design) @ contrast)
+    last = next(row for row in rows if row.words == "KD on real + synthetic")
+    assert compare(last, rows[0], rows).half_width == pytest.approx(stats.t.ppf(0.975, freedom) * error)
+
+
+@pytest.mark.parametrize(
+    ("unit", "values", "expected"),
+    [
+        ("%", {("ce", REAL): ALONE, ("kd", MIXED): [93.0, 94.1, 95.4]}, "KD on real + synthetic data helped: an acc"),
+        ("%", {("ce", REAL): ALONE, ("kd", REAL): [90.5, 90.6, 93.0]}, "No clear gain: KD gives"),
+        ("%", {("ce", REAL): ALONE, ("kd", REAL): [85.0, 86.1, 87.4]}, "Nothing helped: KD gives"),
+        ("%", {("ce", REAL): ALONE, ("ce", MIXED): ALONE}, "No clear gain: training on real + synthetic data gives"),
+        ("degree", {("mse", REAL): [4.0, 4.1, 4.3], ("mse", MIXED): [3.0, 3.2, 3.2]}, "Training on real + synthetic"),
+        ("degree", {("mse", REAL): [4.0, 4.1, 4.3], ("mse", MIXED): [5.0, 5.2, 5.2]}, "Nothing helped: training on"),
+        ("%", {("ce", REAL): [90.0], ("kd", REAL): [95.0]}, "One seed cannot tell a gain from chance: KD gives"),
+        ("%", {("ce", REAL): ALONE}, "Only the student alone was trained, with an accuracy of 91.17 ± 1.26 %"),
+        ("%", {("kd", REAL): ALONE}, "The best result is an accuracy of 91.17 ± 1.26 % with KD, and no student alone"),
+    ],
+)
+def test_sentence_says_what_the_numbers_say(unit, values, expected):
+    text = sentence(summaries_of(values, unit=unit), None)
+    assert text.startswith(expected)
+    assert text.endswith(".")
+
+
+def test_sentence_names_the_figures_the_noise_and_the_teacher():
+    text = sentence(summaries_of({("ce", REAL): ALONE, ("kd", REAL): [90.5, 90.6, 93.0]}), teacher_summary(TEACHER))
+    assert "an accuracy of 91.37 ± 1.42 % against 91.17 ± 1.26 % for the student alone" in text
+    assert "(+0.20 points, within the noise of 3 seeds); the teacher reaches 97.50 %." in text
+
+
+def test_sentence_of_several_students_names_each():
+    helped = runs({("ce", REAL): ALONE, ("kd", REAL): [93.0, 94.1, 95.4]}, student="small")
+    failed = runs({("ce", REAL): ALONE, ("kd", REAL): [85.0, 86.1, 87.4]}, student="large")
+    text = sentence(summarise(collect_results(helped + failed)), None)
+    assert text.startswith("For small, KD helped: ")
+    assert "; for large, nothing helped: KD gives" in text
+
+
+def test_sentence_without_students():
+    assert sentence([], None) == "No student was trained in this run."
+
+
+def test_effects_compare_like_with_like():
+    rows = summaries_of(
+        {("ce", REAL): ALONE, ("ce", MIXED): ALONE, ("kd", REAL): ALONE, ("kd", MIXED): [93.0, 94.1, 95.4]}
+    )
+    found = {effect.name: effect.verdict for effect in effects(rows)}
+    assert found == {
+        "synthetic data added, with labels only": "noise",
+        "KD against labels only": "noise",
+        "KD against labels only, both on real + synthetic": "better",
+        "synthetic data added, with KD": "better",
+    }
+
+
+def test_teacher_summary_reads_either_name_and_none():
+    assert teacher_summary(None) is None
+    assert teacher_summary(TEACHER)["value"] == 97.5
+    assert teacher_summary({"metrics": {"test": 3}})["value"] == 3.0
+
+
+def test_numbers_as_a_person_reads_them():
+    assert [words.decimals(value) for value in (0.0, 97.0, 0.5, 0.012)] == [2, 2, 3, 4]
+    assert words.number(-1.5) == "\N{MINUS SIGN}1.50"
+    assert words.number(None) == words.number(float("nan")) == "—"
+    assert words.difference_words(0.5, "degree", 2) == "+0.50°"
+    assert words.difference_words(0.5, "year", 2) == "+0.50 year"
+    assert words.count(12345.0) == "12\N{NARROW NO-BREAK SPACE}345"
+    assert words.share(0.5) == "50.0 %"
+    assert [words.duration(value) for value in (None, 1.25, 65, 7500)] == ["—", "1.2 s", "1 min 05 s", "2 h 05 min"]
+    assert [words.size(value) for value in (12, 2048, 3 << 20, 5 << 30)] == ["12 B", "2.0 KiB", "3.0 MiB", "5.0 GiB"]
+    assert words.plain_words("new", MIXED) == "new on real + synthetic"
+    assert words.metric_words("other") == "other"
