@@ -15,7 +15,6 @@ from data.labels import LabelSpace
 from data.random import derive_seed
 from data.workspace import Workspace
 from generators.adversarial import Draw, train_adversarially
-from generators.augment import OPERATIONS
 from generators.card import describe_network, save_generator
 from generators.embedding import train_label_embedding
 from generators.networks import build_network
@@ -29,14 +28,14 @@ def train_continuous_gan(
     *,
     network: str = "ccgan_sngan",
     network_options: Mapping[str, Any] | None = None,
-    steps: int = 2000,
-    batch_size: int = 64,
-    discriminator_steps: int = 2,
-    generator_learning_rate: float = 2e-4,
+    steps: int = 3000,
+    batch_size: int = 32,
+    discriminator_steps: int = 1,
+    generator_learning_rate: float = 4e-4,
     discriminator_learning_rate: float = 4e-4,
     first_momentum: float = 0.0,
     ema_decay: float = 0.999,
-    augment: Sequence[str] = OPERATIONS,
+    augment: Sequence[str] = ("translation",),
     sigma_label: float | None = None,
     kappa: float | None = None,
     vicinity_multiplier: float = 2.0,

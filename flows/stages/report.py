@@ -12,7 +12,8 @@ VERSION = 1
 
 def run(context: StageContext) -> dict[str, Any]:
     """Writes ``report.html`` and ``report.json``."""
-    from flows.reporting import ReportInputs, StudentRun, build_report
+    from flows.reporting.build import build_report
+    from flows.reporting.inputs import ReportInputs, StudentRun
 
     shared = {name: artifact for name, artifact in context.inputs.items() if artifact.manifest["stage"] == name}
     students = [

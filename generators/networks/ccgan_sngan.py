@@ -69,7 +69,7 @@ class CcganSngan:
         embedding_size: length of the label embedding, a multiple of 8, at least 32.
     """
 
-    width: int = 32
+    width: int = 24
     latent_size: int = 128
     embedding_size: int = 128
 

@@ -57,7 +57,7 @@ class Sngan:
         latent_size: length of the latent vector.
     """
 
-    width: int = 32
+    width: int = 24
     latent_size: int = 128
 
     def generator(self, image_shape: tuple[int, int, int], label_space: LabelSpace) -> nn.Module:

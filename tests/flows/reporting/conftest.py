@@ -11,7 +11,8 @@ import pytest
 
 from data.labels import LabelSpace
 from data.writing import write_set
-from flows.reporting import ReportInputs, StudentRun, build_report
+from flows.reporting.build import build_report
+from flows.reporting.inputs import ReportInputs, StudentRun
 
 HOSTILE = "<script>alert(1)</script>"
 CLASSES = LabelSpace("class", ("zero", HOSTILE, "$two_{$"))

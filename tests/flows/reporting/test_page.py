@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.reporting import ReportInputs, build_report
+from flows.reporting.build import build_report
+from flows.reporting.inputs import ReportInputs
 
 
 class Page(HTMLParser):

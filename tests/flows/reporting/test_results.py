@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flows.reporting import StudentRun, collect_results, results_table, summarise, teacher_summary
 from flows.reporting import wording as words
+from flows.reporting.inputs import StudentRun
+from flows.reporting.results import collect_results, summarise, teacher_summary
+from flows.reporting.table import results_table
 from flows.reporting.results import Summary
 from flows.reporting.verdict import compare, effects, sentence
 
