@@ -116,14 +116,14 @@ class ClassGenerator(Section):
     network: str = Field("sngan", description="A registered generator; see 'stillhouse list generators'.")
     options: dict[str, Option] = Field({}, description="Options of the network, e.g. width and latent_size.")
     steps: int = Field(2000, ge=1, description="Generator steps.")
-    batch_size: int = Field(64, ge=2, description="Images a step of either network.")
-    discriminator_steps: int = Field(2, ge=1, description="Discriminator steps a generator step.")
-    generator_learning_rate: float = Field(2e-4, gt=0, description="Adam learning rate of the generator.")
+    batch_size: int = Field(32, ge=2, description="Images a step of either network.")
+    discriminator_steps: int = Field(1, ge=1, description="Discriminator steps a generator step.")
+    generator_learning_rate: float = Field(4e-4, gt=0, description="Adam learning rate of the generator.")
     discriminator_learning_rate: float = Field(4e-4, gt=0, description="Adam learning rate of the discriminator.")
     first_momentum: float = Field(0.0, ge=0, lt=1, description="Adam's beta 1 of both networks.")
     ema_decay: float = Field(0.999, ge=0, lt=1, description="Decay of the averaged weights that are sampled.")
     augment: tuple[Literal["color", "translation", "cutout"], ...] = Field(
-        ("color", "translation", "cutout"), description="DiffAugment operations, for real and fake images alike."
+        ("translation", "cutout"), description="DiffAugment operations, for real and fake images alike."
     )
 
     @field_validator("network")
@@ -137,12 +137,18 @@ class ContinuousGenerator(ClassGenerator):
 
     kind: Literal["continuous_gan"]  # type: ignore[assignment]
     network: str = Field("ccgan_sngan", description="A registered generator; see 'stillhouse list generators'.")
+    steps: int = Field(3000, ge=1, description="Generator steps.")
+    augment: tuple[Literal["color", "translation", "cutout"], ...] = Field(
+        ("translation",), description="DiffAugment operations, for real and fake images alike."
+    )
     sigma_label: float | None = Field(None, gt=0, description="Label noise on [0, 1]; unset takes the rule of thumb.")
     kappa: float | None = Field(None, gt=0, description="Vicinity half-width on [0, 1]; unset takes the rule.")
     vicinity_multiplier: float = Field(2.0, gt=0, description="Multiplies the rule-of-thumb kappa.")
     embedding_width: int = Field(16, ge=4, description="Base channels of the embedding's image network.")
     embedding_image_steps: int = Field(300, ge=1, description="Steps of the embedding's image network.")
     embedding_label_steps: int = Field(600, ge=1, description="Steps of the embedding's label network.")
+    embedding_batch_size: int = Field(128, ge=2, description="Images, or labels, a step of these two.")
+    embedding_learning_rate: float = Field(1e-3, gt=0, description="Adam learning rate of these two.")
 
 
 def _generator_kind(value: Any) -> str:
@@ -165,7 +171,9 @@ class Ratio(Section):
     feature_learning_rate: float = Field(1e-3, gt=0, description="Peak AdamW learning rate of the feature network.")
     shift_pixels: int = Field(0, ge=0, description="Largest random shift when the feature network trains.")
     pool_rounds: int = Field(10, ge=1, description="Generated images a real training image, drawn once.")
-    widths: tuple[int, ...] = Field((256, 128, 64), min_length=1, description="Hidden widths: multiples of 8, 32 or more.")
+    widths: tuple[int, ...] = Field(
+        (256, 128, 64), min_length=1, description="Hidden widths: multiples of 8, 32 or more."
+    )
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout of the ratio network.")
     activation: Literal["relu", "softplus"] = Field("relu", description="What keeps the ratio above zero.")
     steps: int = Field(1500, ge=1, description="Steps of the ratio network.")

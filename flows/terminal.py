@@ -101,7 +101,7 @@ def show_results(console: Console, report: Mapping[str, Any]) -> None:
     table = Table(title=report["run"])
     for name in ("student", "trained with"):
         table.add_column(name, no_wrap=True)
-    for name in (f"{report['metric']} [{unit}]", "seeds", "steps", "difference"):
+    for name in (f"{report['metric']} [{unit}]", "seeds", "steps", "change"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_row("teacher", "", f"{teacher['value']:.2f}", "", "", "")
     for row in report["summary"]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from data.errors import ConfigError
 from data.labels import LabelSpace
+from data.options import check_options
 from data.registry import Registry
 
 if TYPE_CHECKING:
@@ -44,15 +43,8 @@ def build_network(name: str, options: Mapping[str, Any]) -> GanNetwork:
     """The network registered under ``name``, with ``options`` in place of its defaults.
 
     Raises:
-        ConfigError: if the network or one of the options is unknown.
+        ConfigError: if the network or one of the options is unknown, or a value has the wrong type.
     """
     factory = networks.get(name)
-    known = list(inspect.signature(factory).parameters)
-    for option in options:
-        if option not in known:
-            near = difflib.get_close_matches(option, known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else "remove it."
-            raise ConfigError(
-                f"options of generator '{name}' must be some of {', '.join(known)}, got '{option}'; {hint}"
-            )
-    return factory(**options)
+    defaults = {key: item.default for key, item in inspect.signature(factory).parameters.items()}
+    return factory(**check_options(f"generator '{name}'", options, defaults))

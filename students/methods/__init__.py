@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from data.options import check_options
 from data.registry import Registry
-from students.options import check_options
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from data.options import check_options
 from data.registry import Registry
-from students.options import check_options
 
 if TYPE_CHECKING:
     from torch import nn

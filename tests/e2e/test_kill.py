@@ -1,4 +1,4 @@
-"""kill -9 in the generator and in the sampling, three times each at random moments: the rerun ends with the same bytes."""
+"""kill -9 three times in the generator and three in the sampling: the rerun ends with the same bytes."""
 
 import json
 import random

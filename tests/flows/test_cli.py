@@ -64,7 +64,8 @@ def test_second_run_is_cached_and_light(finished):
     code = (
         "import sys; from flows.cli import main; "
         f"status = main(['run', {str(config)!r}, '--store', {str(store)!r}, '--json']); "
-        "heavy = {'torch', 'prefect', 'h5py', 'sklearn'} & set(sys.modules); sys.exit(f'{status} {heavy}' if heavy else status)"
+        "heavy = {'torch', 'prefect', 'h5py', 'sklearn', 'matplotlib'} & set(sys.modules); "
+        "sys.exit(f'{status} {heavy}' if heavy else status)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -76,7 +77,9 @@ def test_second_run_is_cached_and_light(finished):
 
 def test_changed_quantile_reruns_only_what_follows(finished, capsys):
     config, store, _ = finished
-    status, out, _ = run(capsys, "run", config, "--store", store, "--set", "synthetic.quantile=0.7", "--direct", "--json")
+    status, out, _ = run(
+        capsys, "run", config, "--store", store, "--set", "synthetic.quantile=0.7", "--direct", "--json"
+    )
     assert status == 0
     ran = {stage["stage"] for stage in json.loads(out)["stages"] if stage["state"] != "cached"}
     assert ran == {"synthetic", "distill", "report"}
@@ -88,7 +91,11 @@ def test_results_do_not_depend_on_the_run_before(finished, capsys, tmp_path):
     assert status == 0
     second = json.loads(out)
     assert second["results"] == first["results"]
-    for name, file in (("candidates", "candidates.h5"), ("synthetic", "synthetic.h5"), ("generator", "generator.safetensors")):
+    for name, file in (
+        ("candidates", "candidates.h5"),
+        ("synthetic", "synthetic.h5"),
+        ("generator", "generator.safetensors"),
+    ):
         paths = [next(s["path"] for s in summary["stages"] if s["stage"] == name) for summary in (first, second)]
         contents = [Path(path, file).read_bytes() for path in paths]
         assert contents[0] == contents[1]
@@ -125,7 +132,9 @@ def test_stages_and_dry_run_say_why(finished, capsys):
 
 def test_only_needs_its_inputs(finished, capsys, tmp_path):
     config, store, _ = finished
-    status, out, _ = run(capsys, "run", config, "--store", store, "--only", "ratio", "--force", "ratio", "--direct", "--json")
+    status, out, _ = run(
+        capsys, "run", config, "--store", store, "--only", "ratio", "--force", "ratio", "--direct", "--json"
+    )
     assert status == 0
     assert [(s["stage"], s["state"]) for s in json.loads(out)["stages"]] == [("ratio", "ran")]
     status, _, err = run(capsys, "run", config, "--store", tmp_path, "--only", "ratio", "--direct")
@@ -177,7 +186,11 @@ def test_list_sample_report_info_verify(finished, capsys, tmp_path):
         (["run", "CONFIG", "--only", "distil"], 2, "--only must be one of"),
         (["run", "CONFIG", "--set", "source={kind: fashion_mnist, folder: /absent/folder}"], 3, "/absent/folder"),
         (["run", "CONFIG", "--set", "prepare.labels_per_class=5000", "--direct"], 3, "must have 5000 training images"),
-        (["run", "CONFIG", "--set", "generator.kind=continuous_gan", "--direct"], 2, "generator.kind must be 'class_gan'"),
+        (
+            ["run", "CONFIG", "--set", "generator.kind=continuous_gan", "--direct"],
+            2,
+            "generator.kind must be 'class_gan'",
+        ),
         (["run", "CONFIG", "--set", "distill.methods=[{name: mse}]", "--direct"], 2, "'mse' is for scalar labels"),
         (["run", "CONFIG", "--set", "distill.methods=[{name: kd, options: {temp: 3}}]", "--direct"], 2, "temperature"),
         (["run", "CONFIG", "--set", "teacher.options={depth: 3}", "--direct"], 2, "got 'depth'"),
@@ -205,14 +218,18 @@ def test_wrong_usage_is_one_sentence_with_its_status(tiny, capsys, tmp_path, arg
 
 def test_quantile_that_keeps_nothing_ends_with_4(finished, capsys):
     config, store, _ = finished
-    status, out, err = run(capsys, "run", config, "--store", store, "--set", "synthetic.quantile=0", "--direct", "--json")
+    status, out, err = run(
+        capsys, "run", config, "--store", store, "--set", "synthetic.quantile=0", "--direct", "--json"
+    )
     assert status == 4
     assert out == ""
-    assert err.splitlines()[-1].startswith("stillhouse: synthetic: quantile 0 (per_class) keeps no candidate at all; raise")
+    assert err.splitlines()[-1].startswith(
+        "stillhouse: synthetic: quantile 0 (per_class) keeps no candidate at all; raise"
+    )
 
 
 def test_damaged_sets_end_with_3_or_are_made_again(finished, capsys, tmp_path):
-    config, store, summary = finished
+    config, store, _ = finished
     copy = tmp_path / "store"
     shutil.copytree(store, copy)
     real = next(copy.glob("prepare/*/real.h5"))

@@ -68,7 +68,11 @@ def test_overrides_are_yaml(tmp_path):
         ({"profiles": {"cpu": 3}}, ("profile=cpu",), "profiles.cpu must be a mapping"),
         ("- 1\n- 2\n", (), "must hold a mapping of sections, got list"),
         ("a: [1\n", (), "must be a YAML file"),
-        ({"source": {"kind": "digit"}}, (), "source.kind must be one of 'digits', 'fashion_mnist', 'chairs', got 'digit'"),
+        (
+            {"source": {"kind": "digit"}},
+            (),
+            "source.kind must be one of 'digits', 'fashion_mnist', 'chairs', got 'digit'",
+        ),
         ({"source": {"folder": "x"}}, (), "source must name its kind"),
     ],
 )

@@ -18,9 +18,7 @@ pytestmark = pytest.mark.server
 def run(config, store, *more):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
     command = [sys.executable, "-m", "flows.cli", "run", config, "--store", store, "--json", *more]
-    return subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, timeout=240, env=environment
-    )
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=240, env=environment)
 
 
 def test_tasks_are_cached_or_completed_and_prefect_is_silent(tiny, tmp_path):

@@ -37,7 +37,9 @@ def test_inputs_come_before_what_reads_them(tiny):
     assert [node.stage for node in plan[7:]] == ["distill"] * 8 + ["report"]
 
 
-ALL_STUDENTS = {f"small / {m} / {d} / seed {s}" for m in ("ce", "kd") for d in ("real", "real+synthetic") for s in (0, 1)}
+ALL_STUDENTS = {
+    f"small / {m} / {d} / seed {s}" for m in ("ce", "kd") for d in ("real", "real+synthetic") for s in (0, 1)
+}
 SYNTHETIC_STUDENTS = {key for key in ALL_STUDENTS if "synthetic" in key}
 TEACHER_STUDENTS = {key for key in ALL_STUDENTS if "kd" in key} | SYNTHETIC_STUDENTS
 SAMPLING = {"candidates", "synthetic", *SYNTHETIC_STUDENTS, "report"}

@@ -69,7 +69,7 @@ def test_projection_equals_the_inner_product() -> None:
 def test_a_wrong_option_names_the_right_one() -> None:
     with pytest.raises(ConfigError, match="got 'widht'; did you mean 'width'"):
         build_network("sngan", {"widht": 3})
-    with pytest.raises(ConfigError, match="got 'x'; remove it"):
+    with pytest.raises(ConfigError, match="got 'x'; known: width, latent_size"):
         build_network("sngan", {"x": 3})
     with pytest.raises(ConfigError, match="did you mean 'sngan'"):
         build_network("snga", {})

@@ -8,9 +8,8 @@ from scipy import stats
 
 from flows.reporting import wording as words
 from flows.reporting.inputs import StudentRun
-from flows.reporting.results import collect_results, summarise, teacher_summary
+from flows.reporting.results import Summary, collect_results, summarise, teacher_summary
 from flows.reporting.table import results_table
-from flows.reporting.results import Summary
 from flows.reporting.verdict import compare, effects, sentence
 
 TEACHER = {"fingerprint": "f", "metrics": {"metric": "accuracy", "unit": "%", "value": 97.5, "validation": 98.0}}

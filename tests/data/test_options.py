@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from data.errors import ConfigError
+from data.options import check_options
 from students.methods import make_method
 from students.networks import make_network
-from students.options import check_options
 
 
 def test_whole_numbers_become_floats_where_floats_are_expected() -> None:
