@@ -40,14 +40,21 @@ class Calibration:
     effective_share: npt.NDArray[np.float64]
 
 
-def calibrate(ratios: Floats, groups: Groups, group_count: int, quantile: float = 0.995) -> Calibration:
+def calibrate(
+    ratios: Floats, groups: Groups, group_count: int, quantile: float = 0.995, least_acceptance: float = 0.0
+) -> Calibration:
     """Scale and bound of every label, from a burn-in of generated images.
+
+    Where a few images carry nearly all the weight, a quantile still accepts next to nothing. ``least_acceptance``
+    then lowers the bound: the target is flattened, and the cost of an accepted image stays limited.
 
     Args:
         ratios: density ratios of the burn-in, at least 0, (n,).
         groups: label index of each row, (n,), 0 .. group_count - 1.
         group_count: number of labels G.
         quantile: of the calibrated ratios; the bound M. In (0, 1].
+        least_acceptance: share of the burn-in that is to be accepted at least, in [0, 1); a label in which a smaller
+            share has any positive ratio accepts just that share.
 
     Returns:
         The calibration; a label with no row, or with ratios that are all 0, is not usable.
@@ -66,10 +73,34 @@ def calibrate(ratios: Floats, groups: Groups, group_count: int, quantile: float 
     bound = group_quantile(calibrated, groups, group_count, quantile)
     # Where most ratios are 0 the quantile may be 0 too: the largest ratio is then the only bound there is.
     bound = np.where(bound > 0.0, bound, group_quantile(calibrated, groups, group_count, 1.0))
+    if least_acceptance > 0.0:
+        bound = np.fmin(bound, _lowered_bound(calibrated, groups, group_count, least_acceptance))
     bound = np.where(usable, bound, 1.0)
     share = effective_sample_size(np.minimum(calibrated, bound[groups]), groups, group_count)
     counts = np.maximum(np.bincount(groups, minlength=group_count), 1)
     return Calibration(scale, bound, usable, share / counts)
+
+
+def _lowered_bound(calibrated: Floats, groups: Groups, group_count: int, least: float) -> npt.NDArray[np.float64]:
+    """The largest ratio w of each label for which mean(min(ratios, w)) / w is ``least`` or more.
+
+    That share falls as w grows; where even the smallest positive ratio gives less, it is that ratio. NaN without any.
+    """
+    positive = calibrated > 0.0
+    values, mine = calibrated[positive].astype(np.float64), groups[positive]
+    order = np.lexsort((values, mine))
+    values, mine = values[order], mine[order]
+    counts = np.bincount(mine, minlength=group_count)
+    starts = np.cumsum(counts) - counts
+    totals = np.cumsum(values)
+    below = totals - np.concatenate([[0.0], totals])[starts][mine]
+    above = counts[mine] - (np.arange(len(values)) - starts[mine] + 1)
+    rows = np.maximum(np.bincount(groups, minlength=group_count), 1)
+    enough = (below + values * above) / (values * rows[mine]) >= least
+    chosen = np.full(group_count, np.nan)
+    np.fmin.at(chosen, mine, values)
+    np.fmax.at(chosen, mine[enough], values[enough])
+    return chosen
 
 
 def accept(

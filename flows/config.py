@@ -200,6 +200,9 @@ class Candidates(Section):
     subsample: bool = Field(True, description="Whether images are accepted by their density ratio, or all of them.")
     burn_in: int = Field(200, ge=10, description="Draws a label that calibrate the ratio and set its bound.")
     bound_quantile: float = Field(0.99, gt=0, le=1, description="Quantile of the ratio that bounds it.")
+    least_acceptance: float = Field(
+        0.05, ge=0, lt=1, description="The bound is lowered until this share of the burn-in passes; 0 never lowers it."
+    )
     max_draws: int = Field(
         50, ge=1, description="Most draws an accepted image, on average, before a label is given up."
     )
@@ -253,8 +256,14 @@ class Distill(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> Distill:
-        names = [student.name for student in self.students]
-        for what, items in (("students", names), ("seeds", self.seeds), ("data", self.data)):
+        students = [student.name for student in self.students]
+        methods = [method.name for method in self.methods]
+        for what, items in (
+            ("students", students),
+            ("methods", methods),
+            ("data", self.data),
+            ("seeds", self.seeds),
+        ):
             if len(set(items)) != len(items):
                 raise ValueError(f"distill.{what} must be distinct, got {', '.join(map(str, items))}")
         return self

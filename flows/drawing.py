@@ -35,7 +35,7 @@ class Draws:
     Args:
         labels: label of each draw, (n,).
         seeds: seed of each draw, (n,).
-        ratios: density ratio of each draw, (n,), not calibrated.
+        ratios: density ratio of each draw, (n,), calibrated: the mean of its label's burn-in is 1.
         accepted: which are accepted, bool (n,).
         images: images of the accepted ones, (a, C, H, W).
         examples: number of the draws, among those here, whose images are in ``example_images``, (e,).
@@ -62,6 +62,7 @@ def draw_labels(
     per_label: int,
     burn_in: int,
     bound_quantile: float,
+    least_acceptance: float,
     max_draws: int,
     seed: int,
     describe: Callable[[float], str],
@@ -79,6 +80,7 @@ def draw_labels(
         per_label: accepted images a label.
         burn_in: first draws of a label, which calibrate its ratio.
         bound_quantile: quantile of the calibrated ratio that bounds it.
+        least_acceptance: the bound is lowered until this share of the burn-in is accepted.
         max_draws: most draws an accepted image, on average over a label.
         seed: of the run.
         describe: a label in words, for messages.
@@ -104,7 +106,7 @@ def draw_labels(
         else:
             ratios = ratio(images, labels[groups])
             if calibration is None:
-                calibration = calibrate(ratios, groups, count, bound_quantile)
+                calibration = calibrate(ratios, groups, count, bound_quantile, least_acceptance)
             passed = accept(ratios, groups, uniform_from_seeds(seeds, 1, stream=1)[:, 0], calibration)
         shown = draw < _EXAMPLES
         rounds.append((groups, draw, seeds, ratios, passed, images[passed], images[shown]))
@@ -117,8 +119,8 @@ def draw_labels(
             first = int(np.flatnonzero(exhausted)[0])
             raise StageError(
                 f"candidates: {describe(labels[first])} has {found[first]} of {per_label} images accepted after "
-                f"{drawn[first]} draws; train the generator or the ratio longer, raise candidates.max_draws, "
-                f"or lower candidates.bound_quantile."
+                f"{drawn[first]} draws; train the generator or the ratio longer, or raise candidates.max_draws "
+                f"or candidates.least_acceptance."
             )
         wanted = _next_round(found, drawn, per_label, most)
     return _collect(rounds, labels, per_label, calibration)
@@ -161,6 +163,8 @@ def _collect(
     starts = np.searchsorted(groups, np.arange(len(labels)))
     rank = before - before[starts][groups]
     counted = rank < per_label
+    if calibration is not None:
+        ratios = (ratios * calibration.scale[groups]).astype(np.float32)
     accepted = passed & counted
     examples = counted[draw < _EXAMPLES]
     return Draws(

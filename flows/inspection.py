@@ -86,7 +86,7 @@ def sample_command(
     from generators.sampling import load_generator
 
     artifact = Store(store_path).resolve(reference, "generator")
-    precision = artifact.manifest["config"]["precision"]
+    precision = artifact.manifest["config"]["compute"]["precision"]
     sampler = load_generator(artifact.folder, pick_compute(device, precision))
     space = sampler.label_space
     if space.kind == "class":

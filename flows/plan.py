@@ -68,31 +68,37 @@ def make_plan(config: Config) -> list[Node]:
 
 
 class _Planner:
+    """Makes the nodes; a request's configuration has the keys of the user's file, so that a change is named by them."""
+
     def __init__(self, config: Config) -> None:
         self.config = config
         self.nodes: list[Node] = []
-        shared = {"seed": config.seed, "precision": config.compute.precision}
-        source = make_source(config).identity()
-        real = self._add("prepare", {"source": source, **config.prepare.model_dump(mode="json")})
-        teacher = self._add("teacher", {**config.teacher.model_dump(mode="json"), **shared}, {"real": real})
-        answers = self._add("answers", {"precision": config.compute.precision}, {"real": real, "teacher": teacher})
+        self.precision = {"compute": {"precision": config.compute.precision}}
+        real = self._add("prepare", {"source": make_source(config).identity(), **self._section("prepare")})
+        teacher = self._add("teacher", self._seeded("teacher"), {"real": real})
+        answers = self._add("answers", self.precision, {"real": real, "teacher": teacher})
         self.base = {"prepare": real, "teacher": teacher, "answers": answers}
         if config.uses_synthetic:
-            generator = self._add("generator", {**config.generator.model_dump(mode="json"), **shared}, {"real": real})
-            pictures = {"real": real, "generator": generator}
-            candidates_inputs = {**pictures, "teacher": teacher}
-            if config.candidates.subsample:
-                ratio = self._add("ratio", {**config.ratio.model_dump(mode="json"), **shared}, pictures)
-                candidates_inputs["ratio"] = ratio
-                self.base["ratio"] = ratio
-            candidates = self._add(
-                "candidates", {**config.candidates.model_dump(mode="json"), **shared}, candidates_inputs
-            )
-            synthetic = self._add("synthetic", config.synthetic.model_dump(mode="json"), {"candidates": candidates})
-            self.base |= {"generator": generator, "candidates": candidates, "synthetic": synthetic}
+            self._add_synthetic(real, teacher)
         students = {node.key: node for node in self._students()}
-        resolved = config.model_dump(mode="json", exclude={"compute", "profiles"})
+        resolved = config.model_dump(mode="json", exclude={"compute", "profile", "profiles"})
         self._add("report", resolved, {**self.base, **students})
+
+    def _add_synthetic(self, real: Node, teacher: Node) -> None:
+        generator = self._add("generator", self._seeded("generator"), {"real": real})
+        pictures = {"real": real, "generator": generator}
+        inputs = {**pictures, "teacher": teacher}
+        if self.config.candidates.subsample:
+            self.base["ratio"] = inputs["ratio"] = self._add("ratio", self._seeded("ratio"), pictures)
+        candidates = self._add("candidates", self._seeded("candidates"), inputs)
+        synthetic = self._add("synthetic", self._section("synthetic"), {"candidates": candidates})
+        self.base |= {"generator": generator, "candidates": candidates, "synthetic": synthetic}
+
+    def _section(self, name: str) -> dict[str, Any]:
+        return {name: getattr(self.config, name).model_dump(mode="json")}
+
+    def _seeded(self, name: str) -> dict[str, Any]:
+        return {**self._section(name), **self.precision, "seed": self.config.seed}
 
     def _add(
         self,
@@ -125,23 +131,21 @@ class _Planner:
 
     def _student(self, student: Student, method: Method, data: str, seed: int) -> Node:
         distill = self.config.distill
-        section = {
-            "network": student.network,
-            "options": student.options,
+        distilled: dict[str, Any] = {
+            "student": {"network": student.network, "options": student.options},
             "method": method.model_dump(mode="json"),
             "data": data,
             "training": distill.training.model_dump(mode="json"),
-            "seed": seed,
-            "precision": self.config.compute.precision,
         }
         inputs = {"real": self.base["prepare"]}
         if "teacher_outputs" in methods.get(method.name).needs:
             inputs["answers"] = self.base["answers"]
         if data == "real+synthetic":
             inputs["synthetic"] = self.base["synthetic"]
-            section["real_fraction"] = distill.real_fraction
+            distilled["real_fraction"] = distill.real_fraction
         key = f"{student.name} / {method.name} / {data} / seed {seed}"
         arguments = {"student": student.name, "method": method.name, "data": data, "seed": seed}
+        section = {"distill": distilled, **self.precision, "seed": seed}
         return self._add("distill", section, inputs, key, arguments)
 
 

@@ -48,7 +48,7 @@ def run(context: StageContext) -> dict[str, Any]:
         "license": real.images.license,
         "provenance": {
             "inputs": {name: artifact.fingerprint for name, artifact in context.inputs.items()},
-            "candidates": dict(context.node.request.config),
+            **context.node.request.config,
         },
     }
     a_shard = max(1, _ROWS_A_SHARD // options.per_label)
@@ -63,6 +63,7 @@ def run(context: StageContext) -> dict[str, Any]:
             per_label=options.per_label,
             burn_in=options.burn_in,
             bound_quantile=options.bound_quantile,
+            least_acceptance=options.least_acceptance,
             max_draws=options.max_draws,
             seed=context.seed,
             describe=space.describe,

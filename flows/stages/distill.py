@@ -21,23 +21,22 @@ def run(context: StageContext) -> dict[str, Any]:
     from flows.stages.common import RealSet, compute_of, figure_on_test
     from students.training import train_student
 
-    section = context.node.request.config
+    section = context.node.request.config["distill"]
     compute = compute_of(context.config)
     real = RealSet.of(context.inputs["real"])
     validation = real.validation
-    seed = int(section["seed"])
     metrics = train_student(
         _training_data(context, real),
         (validation.images, validation.labels),
         real.label_space,
-        network=section["network"],
-        options=section["options"],
+        network=section["student"]["network"],
+        options=section["student"]["options"],
         method=section["method"]["name"],
         method_options=section["method"]["options"],
         **context.config.distill.training.model_dump(),
         real_fraction=section.get("real_fraction", 0.5),
-        seed=seed,
-        initial_seed=seed,
+        seed=context.seed,
+        initial_seed=context.seed,
         compute=compute,
         workspace=context.workspace,
     )

@@ -110,3 +110,25 @@ def test_ratios_that_are_none_are_refused() -> None:
             calibrate(np.array([1.0, bad, 1.0]), groups, 1)
     with pytest.raises(ValueError, match="quantile"):
         calibrate(np.ones(3), groups, 1, quantile=0.0)
+
+
+@pytest.mark.parametrize("least", [0.05, 0.3, 0.6])
+def test_least_acceptance_lowers_the_bound_no_further_than_it_must(least: float) -> None:
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(4), 400)
+    ratios = rng.lognormal(0.0, np.array([0.1, 1.0, 3.0, 3.0])[groups])
+    ratios[(groups == 3) & (rng.random(1600) < 0.8)] = 0.0
+    free, limited = calibrate(ratios, groups, 4, 1.0), calibrate(ratios, groups, 4, 1.0, least)
+    for label in range(4):
+        mine = ratios[groups == label]
+        weights = mine / mine.mean()
+
+        def share(bound: float, weights: np.ndarray = weights) -> float:
+            return float(np.minimum(weights, bound).mean() / bound)
+
+        positive = np.sort(weights[weights > 0])
+        allowed = [value for value in positive if share(value) >= least]
+        expected = min(free.bound[label], allowed[-1] if allowed else positive[0])
+        assert limited.bound[label] == pytest.approx(expected)
+    assert limited.bound[0] == free.bound[0] or least == 0.6
+    assert limited.bound[2] < free.bound[2]

@@ -124,7 +124,7 @@ def test_stages_and_dry_run_say_why(finished, capsys):
         assert status == 0
         lines = {line.split("  ")[0]: line for line in out.splitlines()}
         assert "cached" in lines["generator"]
-        assert lines["ratio"].endswith("would run  changed: steps 4 -> 5")
+        assert lines["ratio"].endswith("would run  changed: ratio.steps 4 -> 5")
         assert "input ratio" in lines["candidates"]
     status, out, _ = run(capsys, "stages", config, "--store", store, "--json")
     assert {row["state"] for row in json.loads(out)["stages"]} == {"cached"}

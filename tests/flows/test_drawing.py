@@ -23,7 +23,14 @@ def ratio(images, labels):
 
 def draw(labels, numbers=None, rate=ratio, **changes):
     labels = np.asarray(labels)
-    options = {"per_label": 50, "burn_in": 200, "bound_quantile": 1.0, "max_draws": 50, "seed": 3}
+    options = {
+        "per_label": 50,
+        "burn_in": 200,
+        "bound_quantile": 1.0,
+        "least_acceptance": 0.0,
+        "max_draws": 50,
+        "seed": 3,
+    }
     numbers = np.arange(len(labels)) if numbers is None else np.asarray(numbers)
     return draw_labels(labels, numbers, sample, rate, **{**options, **changes}, describe=lambda label: f"label {label}")
 
@@ -40,7 +47,10 @@ def test_every_label_gets_its_images_in_order():
     assert len(draws.images) == 150
     assert np.array_equal(draws.images, sample(draws.labels[draws.accepted], draws.seeds[draws.accepted]))
     assert np.array_equal(draws.example_images, sample(draws.labels[draws.examples], draws.seeds[draws.examples]))
-    assert np.array_equal(draws.ratios, ratio(sample(draws.labels, draws.seeds), draws.labels))
+    raw = ratio(sample(draws.labels, draws.seeds), draws.labels)
+    scale = draws.calibration.scale[np.searchsorted([4, 7, 9], draws.labels)]
+    assert np.allclose(draws.ratios, raw * scale)
+    assert 0.9 < draws.ratios[draws.labels == 7][:200].mean() < 1.1
     assert len(draws.examples) == 36
     # Every label ends with its last accepted draw.
     ends = np.flatnonzero(np.r_[np.diff(draws.labels) > 0, True])

@@ -105,7 +105,7 @@ def test_statuses_say_why(tiny, tmp_path):
         for status in statuses(plan_of(path, "synthetic.quantile=0.7"), store)
         if not status.cached
     }
-    assert why["synthetic"] == "changed: quantile 0.9 -> 0.7"
+    assert why["synthetic"] == "changed: synthetic.quantile 0.9 -> 0.7"
     assert why["small / ce / real+synthetic / seed 0"] == "changed: input synthetic"
     assert set(why) == {"synthetic", *SYNTHETIC_STUDENTS, "report"}
 
