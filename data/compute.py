@@ -65,7 +65,13 @@ def pick_compute(device: str = "auto", precision: Literal["auto", "fp32", "bf16"
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"compute.device is '{device}' but no CUDA device is there; try 'auto' or 'cpu'.")
     if precision == "auto":
-        fast = torch.cuda.is_bf16_supported() if chosen.type == "cuda" else torch.cpu._is_amx_tile_supported()
+        fast = torch.cuda.is_bf16_supported() if chosen.type == "cuda" else _cpu_has_bf16_units()
         precision = "bf16" if fast else "fp32"
     bf16 = precision == "bf16"
     return Compute(chosen, torch.bfloat16 if bf16 else None, channels_last=bf16)
+
+
+def _cpu_has_bf16_units() -> bool:
+    """Whether the processor multiplies bf16 matrices in hardware; releases of torch differ in what they can tell."""
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, name)() for name in checks if hasattr(torch.cpu, name))

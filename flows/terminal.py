@@ -100,7 +100,7 @@ def show_results(console: Console, report: Mapping[str, Any]) -> None:
     unit = report["summary"][0]["unit"] if report["summary"] else ""
     table = Table(title=report["run"])
     for name in ("student", "trained with"):
-        table.add_column(name, no_wrap=True)
+        table.add_column(name)
     for name in (f"{report['metric']} [{unit}]", "seeds", "steps", "change"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_row("teacher", "", f"{teacher['value']:.2f}", "", "", "")
