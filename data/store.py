@@ -238,6 +238,8 @@ class Store:
                     metrics = dict(make(workspace))
                     seconds = time.monotonic() - started
                     workspace.clear_state()
+                    for leftover in work.rglob("*.tmp"):  # of a write that a kill cut off
+                        leftover.unlink()
                     write_json(work / MANIFEST, self._manifest(request, work, metrics, seconds, device))
                 self._commit(work, folder)
         except PermissionError as error:

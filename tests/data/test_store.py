@@ -17,6 +17,7 @@ def request(**changes):
 
 
 def make_hello(workspace):
+    workspace.path("cut-off.h5.tmp").write_text("of a killed run")
     workspace.path("hello.txt").write_text("hello")
     (workspace.folder / "deep").mkdir(exist_ok=True)
     workspace.path("deep/inner.txt").write_text("inner")
