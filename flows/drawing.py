@@ -119,8 +119,8 @@ def draw_labels(
             first = int(np.flatnonzero(exhausted)[0])
             raise StageError(
                 f"candidates: {describe(labels[first])} has {found[first]} of {per_label} images accepted after "
-                f"{drawn[first]} draws; train the generator or the ratio longer, or raise candidates.max_draws "
-                f"or candidates.least_acceptance."
+                f"{drawn[first]} draws; raise ratio.penalty_weight (its ratio is zero nearly "
+                f"everywhere), train the generator longer, or raise candidates.max_draws."
             )
         wanted = _next_round(found, drawn, per_label, most)
     return _collect(rounds, labels, per_label, calibration)
