@@ -15,6 +15,7 @@ from data.errors import StillhouseError
 app = typer.Typer(
     name="stillhouse",
     help="Distils a large teacher network into a small student through data.",
+    epilog="An error is one sentence; --debug, with any command, shows where it came from.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

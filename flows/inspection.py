@@ -95,6 +95,10 @@ def sample_command(
             raise ConfigError(f"--label must be a class number 0..{space.classes - 1}, got {wrong[0]:g}.")
         chosen = np.array(labels or range(space.classes))
     else:
+        wrong = [label for label in labels if not space.minimum <= label <= space.maximum]
+        if wrong:
+            low, high = space.describe(space.minimum), space.describe(space.maximum)
+            raise ConfigError(f"--label must lie between {low} and {high}, got {wrong[0]:g}.")
         chosen = np.array(labels or np.linspace(space.minimum, space.maximum, 8))
     rows = np.repeat(chosen, count).astype(space.dtype)
     # A column has one seed, so that only the label changes along it.

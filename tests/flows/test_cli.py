@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.errors import ConfigError
 from data.reading import open_set
 from flows.cli import main
 
@@ -162,6 +163,9 @@ def test_list_sample_report_info_verify(finished, capsys, tmp_path):
     assert status == 0
     with Image.open(out_file) as picture:
         assert picture.size == (5 * 33 + 1, 2 * 33 + 1)
+    status, _, err = run(capsys, "sample", paths["generator"], "--label", 3.5, "--out", out_file)
+    assert status == 2
+    assert "--label must be a class number 0..9, got 3.5" in err
     status, out, _ = run(capsys, "report", summary["run"], "--store", store, "--json")
     assert status == 0
     assert len(json.loads(out)["results"]) == 8
@@ -284,6 +288,17 @@ def test_regression_chain_runs_whole(tiny, capsys, tmp_path):
     synthetic = open_set(next((tmp_path / "store" / "synthetic").glob("*/synthetic.h5")))
     assert np.array_equal(synthetic.columns["labels"], synthetic.columns["teacher_outputs"][:, 0])
     assert len(synthetic) == 14
+    generator = next((tmp_path / "store" / "generator").glob("*"))
+    picture = tmp_path / "grid.png"
+    assert run(capsys, "sample", generator, "--label", 37.5, "-n", 2, "--out", picture)[0] == 0
+    status, _, err = run(capsys, "sample", generator, "--label", 137.5, "--out", picture)
+    assert status == 2
+    assert "--label must lie between 0 degree and 90 degree, got 137.5" in err
+
+
+def test_debug_shows_where_an_error_came_from():
+    with pytest.raises(ConfigError, match="is not a file"):
+        main(["run", "absent.yaml", "--debug"])
 
 
 def test_interrupt_ends_with_130(tiny, capsys, tmp_path, monkeypatch):
