@@ -26,6 +26,7 @@ Ratio = Callable[[Images, npt.NDArray[Any]], npt.NDArray[np.float32]]
 _MOST_DRAWS_A_ROUND = 16_384
 _DRAWS_OF_ONE_LABEL = 1 << 32
 _EXAMPLES = 12
+_REJECTED_EXAMPLES = 8
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Draws:
         accepted: which are accepted, bool (n,).
         images: images of the accepted ones, (a, C, H, W).
         examples: number of the draws, among those here, whose images are in ``example_images``, (e,).
-        example_images: images of the first draws of every label, accepted or not, (e, C, H, W).
+        example_images: images of the first draws of every label, and of its first rejected ones, (e, C, H, W).
         calibration: scale and bound of every label; None without subsampling.
     """
 
@@ -108,8 +109,8 @@ def draw_labels(
             if calibration is None:
                 calibration = calibrate(ratios, groups, count, bound_quantile, least_acceptance)
             passed = accept(ratios, groups, uniform_from_seeds(seeds, 1, stream=1)[:, 0], calibration)
-        shown = draw < _EXAMPLES
-        rounds.append((groups, draw, seeds, ratios, passed, images[passed], images[shown]))
+        shown = _shown(groups, draw, passed)
+        rounds.append((groups, draw, seeds, ratios, passed, shown, images[passed], images[shown]))
         drawn += wanted
         found += np.bincount(groups[passed], minlength=count)
         if (found >= per_label).all():
@@ -150,14 +151,16 @@ def _collect(
     per_label: int,
     calibration: Calibration | None,
 ) -> Draws:
-    groups, draw, seeds, ratios, passed, accepted_images, example_images = (
+    groups, draw, seeds, ratios, passed, shown, accepted_images, example_images = (
         np.concatenate(parts) for parts in zip(*rounds, strict=True)
     )
     # Everything in the order of (label, draw number), the images of accepted draws and of examples likewise.
     order = np.lexsort((draw, groups))
     accepted_order = np.argsort(_positions(passed, order), kind="stable")
-    example_order = np.argsort(_positions(draw < _EXAMPLES, order), kind="stable")
-    groups, draw, seeds, ratios, passed = (column[order] for column in (groups, draw, seeds, ratios, passed))
+    example_order = np.argsort(_positions(shown, order), kind="stable")
+    groups, draw, seeds, ratios, passed, shown = (
+        column[order] for column in (groups, draw, seeds, ratios, passed, shown)
+    )
     # A label's draws after its last accepted image that is needed do not count.
     before = np.cumsum(passed) - passed
     starts = np.searchsorted(groups, np.arange(len(labels)))
@@ -166,17 +169,29 @@ def _collect(
     if calibration is not None:
         ratios = (ratios * calibration.scale[groups]).astype(np.float32)
     accepted = passed & counted
-    examples = counted[draw < _EXAMPLES]
+    # Each round has kept its own first rejected draws; only the first of all rounds are examples.
+    example = _shown(groups, draw, passed) & counted
     return Draws(
         labels=labels[groups[counted]],
         seeds=seeds[counted],
         ratios=ratios[counted],
         accepted=accepted[counted],
         images=accepted_images[accepted_order][counted[passed]],
-        examples=np.flatnonzero(draw[counted] < _EXAMPLES),
-        example_images=example_images[example_order][examples],
+        examples=np.flatnonzero(example[counted]),
+        example_images=example_images[example_order][example[shown]],
         calibration=calibration,
     )
+
+
+def _shown(
+    groups: npt.NDArray[np.int64], draw: npt.NDArray[np.int64], passed: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Which draws may be examples: the first of every label, and its first rejected ones. ``groups`` is sorted."""
+    rejected = ~passed
+    before: npt.NDArray[np.int64] = np.cumsum(rejected) - rejected.astype(np.int64)
+    rank: npt.NDArray[np.int64] = before - before[np.searchsorted(groups, groups)]
+    shown: npt.NDArray[np.bool_] = (draw < _EXAMPLES) | (rejected & (rank < _REJECTED_EXAMPLES))
+    return shown
 
 
 def _positions(chosen: npt.NDArray[np.bool_], order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
