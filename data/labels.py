@@ -58,10 +58,6 @@ class LabelSpace:
         """Maps scalar labels (array or tensor, in ``unit``) linearly to [0, 1]."""
         return (labels - self.minimum) / (self.maximum - self.minimum)
 
-    def denormalise(self, values: Any) -> Any:
-        """Inverse of ``normalise``: from [0, 1] back to ``unit``."""
-        return values * (self.maximum - self.minimum) + self.minimum
-
     def describe(self, label: float) -> str:
         """A label as a person reads it: the class name, or the number with its unit."""
         if self.kind == "class":

@@ -148,11 +148,6 @@ def effective_sample_size(weights: Floats, groups: Groups, group_count: int) -> 
     return np.divide(total**2, squares, out=np.zeros(group_count), where=squares > 0.0)
 
 
-def acceptance_rates(accepted: npt.NDArray[np.bool_], groups: Groups, group_count: int) -> npt.NDArray[np.float64]:
-    """Share of accepted rows of each label, float64 (G,); 0 for a label with no row."""
-    return group_mean(accepted.astype(np.float64), groups, group_count)
-
-
 def _check(ratios: Floats) -> None:
     bad = ~(np.isfinite(ratios) & (ratios >= 0.0))
     if bad.any():

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
-from data.sources import sources
 from generators.networks import networks as generator_networks
 from students.methods import methods
 from students.networks import networks
@@ -290,8 +289,3 @@ class Config(Section):
     def uses_synthetic(self) -> bool:
         """Whether any student trains on synthetic data."""
         return "real+synthetic" in self.distill.data
-
-
-def source_names() -> list[str]:
-    """Names of the registered sources."""
-    return sources.names()
