@@ -7,8 +7,6 @@ offsets found here. Whatever could lead elsewhere or needs code to decode is ref
 from __future__ import annotations
 
 import json
-import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ import numpy as np
 
 from data.digests import attribute_digests
 from data.errors import DataError
+from data.files import check_regular
 from data.labels import LabelSpace
 from data.schema import (
     ATTRIBUTES,
@@ -73,20 +72,6 @@ class Header:
     rows: int
     columns: Mapping[str, Extent]
     digests: Mapping[str, Extent]
-
-
-def check_regular(path: Path) -> None:
-    """Refuses what is no regular file, without opening it: a FIFO would block, a symbolic link leads elsewhere.
-
-    Raises:
-        DataError: if ``path`` is missing or no regular file.
-    """
-    try:
-        mode = os.lstat(path).st_mode
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: the file cannot be found ({error}); check its name.") from error
-    if not stat.S_ISREG(mode):
-        raise DataError(f"{path}: must be a regular file, no link, folder or pipe; give the file itself.")
 
 
 def read_header(path: Path) -> Header:
@@ -196,7 +181,9 @@ def _parse(path: Path, name: str, attributes: Mapping[str, str | int]) -> dict[s
 def _read_label_space(path: Path, attributes: Mapping[str, str | int]) -> LabelSpace:
     value = _parse(path, "label_space", attributes)
     try:
-        if not all(isinstance(name, str) for name in value.get("names", [])):
+        described = [value, *value.get("axes", [])]
+        texts = [*value.get("names", []), *(item[key] for item in described for key in ("name", "unit") if key in item)]
+        if not all(isinstance(text, str) for text in texts):
             _refuse(path, "attribute label_space", "must have names that are strings")
         return LabelSpace.from_dict(value)
     except (DataError, TypeError) as error:

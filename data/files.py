@@ -1,12 +1,15 @@
-"""Durable files: written beside, flushed to the disk, renamed into place."""
+"""Durable files: written beside, flushed to the disk, renamed into place; and a look at a file before it is opened."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
+
+from data.errors import DataError
 
 
 def fsync_folder(folder: Path) -> None:
@@ -48,3 +51,17 @@ def sha256_of(path: Path) -> str:
         while block := file.read(1 << 22):
             digest.update(block)
     return digest.hexdigest()
+
+
+def check_regular(path: Path) -> None:
+    """Refuses what is no regular file, without opening it: a FIFO would block, a symbolic link leads elsewhere.
+
+    Raises:
+        DataError: if ``path`` is missing or no regular file.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: the file cannot be found ({error}); check its name.") from error
+    if not stat.S_ISREG(mode):
+        raise DataError(f"{path}: must be a regular file, no link, folder or pipe; give the file itself.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+_FONT_PIXELS = 12
+_MOST_LETTERS = 48
 
 
 def image_grid(images: npt.NDArray[np.uint8], columns: int, *, least_pixels: int = 32, gap_pixels: int = 1) -> Image:
@@ -35,3 +39,45 @@ def image_grid(images: npt.NDArray[np.uint8], columns: int, *, least_pixels: int
         left = (number % columns) * width + gap_pixels
         canvas[top : top + image.shape[0], left : left + image.shape[1]] = image
     return Image.fromarray(canvas)
+
+
+def captioned_grid(
+    images: npt.NDArray[np.uint8], rows: Sequence[str], columns: Sequence[str] = (), *, least_pixels: int = 32
+) -> Image:
+    """Lays images out as ``image_grid`` does, with a text left of every row and, if given, above every column.
+
+    Args:
+        images: uint8, shape (R, S, C, H, W) with C = 1 or 3.
+        rows: R texts.
+        columns: S texts, or none.
+        least_pixels: least side of an enlarged image.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(_FONT_PIXELS)
+    left, top = [_caption(text) for text in rows], [_caption(text) for text in columns]
+    widths = {text: int(np.ceil(font.getlength(text))) for text in (*left, *top)}
+    # A picture of one row tells how large a cell is; a column is as wide as the text above it.
+    strips = [image_grid(row, 1, least_pixels=least_pixels, gap_pixels=0) for row in images]
+    width, height = strips[0].width, strips[0].height // images.shape[1]
+    margin = max((widths[text] for text in left), default=0) + 6
+    header = _FONT_PIXELS + 6 if top else 0
+    across = max([width, *(widths[text] + 4 for text in top)]) + 1
+    down = max(height, _FONT_PIXELS + 2) + 1
+    canvas = Image.new("RGB", (margin + len(images[0]) * across, header + len(images) * down), "white")
+    pen = ImageDraw.Draw(canvas)
+    for place, text in enumerate(top):
+        pen.text((margin + place * across + width / 2, header / 2), text, "black", font, anchor="mm")
+    for number, strip in enumerate(strips):
+        middle = header + number * down + height / 2
+        pen.text((margin - 4, middle), left[number], "black", font, anchor="rm")
+        for place in range(images.shape[1]):
+            cell = strip.crop((0, place * height, width, (place + 1) * height))
+            canvas.paste(cell, (margin + place * across, header + number * down))
+    return canvas
+
+
+def _caption(text: str) -> str:
+    """One line of a bearable length."""
+    line = " ".join(text.split())
+    return line if len(line) <= _MOST_LETTERS else line[: _MOST_LETTERS - 1] + "…"

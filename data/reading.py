@@ -123,8 +123,10 @@ def describe_set(path: Path | str) -> dict[str, Any]:
     """What a person who meets a set for the first time wants to know, JSON-ready.
 
     Returns:
-        ``format_version``, ``kind``, ``rows``, ``columns`` (type, shape, bytes), ``label_space``, ``labels`` (rows of
-        each class, or smallest and largest label), ``license``, ``content_sha256`` and ``provenance``.
+        ``format_version``, ``kind``, ``rows``, ``columns`` (type, shape, bytes), ``label_space``, ``labels``,
+        ``license``, ``content_sha256`` and ``provenance``. For each label column ``labels`` tells by kind: class, the
+        rows of each class; scalar, the smallest and largest label; vector, those of each axis; class+scalar, the rows
+        of each class with its smallest and largest value.
 
     Raises:
         DataError: if the file is no whole set.
@@ -151,13 +153,20 @@ def describe_set(path: Path | str) -> dict[str, Any]:
     }
 
 
-def _count(labels: npt.NDArray[Any], label_space: LabelSpace) -> dict[str, float]:
+def _count(labels: npt.NDArray[Any], label_space: LabelSpace) -> dict[str, Any]:
     if label_space.kind == "class":
         counts = np.bincount(labels, minlength=label_space.classes)
         return {name: int(count) for name, count in zip(label_space.names, counts, strict=True)}
-    if labels.size == 0:
-        return {}
-    return {"minimum": float(labels.min()), "maximum": float(labels.max())}
+    if label_space.kind == "scalar":
+        return _range(labels)
+    if label_space.kind == "vector":
+        return {axis.name: _range(labels[:, number]) for number, axis in enumerate(label_space.axes)}
+    mine = [labels[labels[:, 0] == number, 1] for number in range(label_space.classes)]
+    return {name: {"rows": len(values), **_range(values)} for name, values in zip(label_space.names, mine, strict=True)}
+
+
+def _range(values: npt.NDArray[Any]) -> dict[str, float]:
+    return {"minimum": float(values.min()), "maximum": float(values.max())} if values.size else {}
 
 
 def _open(path: Path) -> tuple[ImageSet, dict[str, npt.NDArray[np.uint8]]]:

@@ -48,8 +48,8 @@ class Column:
     """What a column must hold.
 
     Args:
-        dtype: NumPy type of the values; None for that of the label space.
-        axes: names of the axes after the rows.
+        dtype: NumPy type of the values; None for labels, whose type and shape the label space tells.
+        axes: names of the axes after the rows, of columns that hold no labels.
         minimum: smallest value allowed, or None.
         maximum: largest value allowed, or None.
     """
@@ -80,6 +80,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "candidates": ("images", "labels", "condition", "seed", "density_ratio", "teacher_outputs", "teacher_error"),
     "draws": ("condition", "seed", "density_ratio", "accepted"),
     "examples": ("images", "condition", "seed", "density_ratio", "accepted"),
+    "samples": ("images", "labels", "seed"),
     "synthetic": (
         "images",
         "labels",
@@ -133,12 +134,17 @@ def check_layout(kind: str, label_space: LabelSpace, layout: Layout, where: str)
         if name not in COLUMNS:
             raise DataError(f"{where}: columns must be among {', '.join(COLUMNS)}, got '{name}'; leave it out.")
         column = COLUMNS[name]
-        wanted = label_space.dtype if column.dtype is None else np.dtype(column.dtype)
-        axes = ", ".join(("N", *column.axes)) + ("" if column.axes else ",")
-        if dtype != wanted or len(shape) != 1 + len(column.axes) or 0 in shape[1:]:
+        if column.dtype is None:
+            wanted, axes = label_space.dtype, tuple(map(str, label_space.label_shape))
+            fits = len(shape) > 0 and shape[1:] == label_space.label_shape
+        else:
+            wanted, axes = np.dtype(column.dtype), column.axes
+            fits = len(shape) == 1 + len(axes) and 0 not in shape[1:]
+        if dtype != wanted or not fits:
             got = f"big-endian {dtype.name}" if dtype.str.startswith(">") else dtype.name
+            written = ", ".join(("N", *axes)) + ("" if axes else ",")
             raise DataError(
-                f"{where}: {name} must be {wanted.name} ({axes}), got {got} {shape}; convert it before writing."
+                f"{where}: {name} must be {wanted.name} ({written}), got {got} {shape}; convert it before writing."
             )
         if name == "teacher_outputs" and shape[1] != label_space.outputs:
             raise DataError(

@@ -29,14 +29,16 @@ def split_rows(
     """Chooses rows of a source and their part.
 
     Test rows are chosen first, then validation, then training, so that neither the test nor the validation
-    images change with the number of training images. Class labels are split evenly (stratified).
+    images change with the number of training images. Where labels have a class, classes are split evenly
+    (stratified).
 
     Args:
-        labels: all labels of the source, shape (N,).
+        labels: all labels of the source, a column of the label space, (N, ...).
         pool: for each row 0 (any part), 1 (never test) or 2 (test only), shape (N,).
         label_space: the labels' space.
-        labels_per_class: training images a class; None takes all.
-        images_per_label: training images a distinct scalar label; None takes all.
+        labels_per_class: training images a class, where labels have one; None takes all.
+        images_per_label: training images a distinct label (a class with its value counts as one), where labels are
+            not classes alone; None takes all. It is applied before ``labels_per_class``.
         validation_images: number of validation images.
         test_images: number of test images; None takes all reserved ones, or a third of the rows.
         seed: makes the choice.
@@ -48,33 +50,38 @@ def split_rows(
         DataError: if the source has too few rows for what is asked.
     """
     if label_space.kind == "class" and images_per_label is not None:
-        raise DataError("prepare.images_per_label is for scalar labels; use prepare.labels_per_class for classes.")
-    if label_space.kind == "scalar" and labels_per_class is not None:
-        raise DataError("prepare.labels_per_class is for classes; use prepare.images_per_label for scalar labels.")
+        raise DataError("prepare.images_per_label is for labels with values; use prepare.labels_per_class for classes.")
+    if not label_space.has_classes and labels_per_class is not None:
+        raise DataError(
+            f"prepare.labels_per_class is for classes; use prepare.images_per_label for {label_space.kind} labels."
+        )
     order = np.random.default_rng(derive_seed(seed, "split")).permutation(len(labels))
-    stratify = label_space.kind == "class"
+    classes = label_space.class_part(labels) if label_space.has_classes else None
 
     reserved = order[pool[order] == 2]
     open_rows = order[pool[order] != 2]
     if len(reserved):
         wanted = len(reserved) if test_images is None else test_images
-        test = _take(reserved, labels, wanted, stratify, "test")
+        test = _take(reserved, classes, wanted, "test")
     else:
         wanted = len(open_rows) // 3 if test_images is None else test_images
-        test = _take(open_rows[pool[open_rows] == 0], labels, wanted, stratify, "test")
+        test = _take(open_rows[pool[open_rows] == 0], classes, wanted, "test")
     rest = open_rows[~np.isin(open_rows, test)]
-    validation = _take(rest, labels, validation_images, stratify, "validation")
-    rest = rest[~np.isin(rest, validation)]
-    per_label = labels_per_class if stratify else images_per_label
-    train = rest if per_label is None else rest[_rank_in_label(labels[rest]) < per_label]
-    if stratify:
-        counts = np.bincount(labels[train], minlength=label_space.classes)
+    validation = _take(rest, classes, validation_images, "validation")
+    train = rest[~np.isin(rest, validation)]
+    if images_per_label is not None:
+        train = train[_rank_in_label(_distinct(labels[train])) < images_per_label]
+    if classes is not None and labels_per_class is not None:
+        train = train[_rank_in_label(classes[train]) < labels_per_class]
+    if classes is not None:
+        counts = np.bincount(classes[train], minlength=label_space.classes)
         needed = labels_per_class or 1
         if counts.min() < needed:
             poorest = int(counts.argmin())
             raise DataError(
                 f"class '{label_space.names[poorest]}' must have {needed} training images, got {counts[poorest]}; "
-                f"try a smaller prepare.labels_per_class, validation_images or test_images."
+                f"try a smaller prepare.labels_per_class, validation_images or test_images"
+                f"{'' if images_per_label is None else ', or a larger images_per_label'}."
             )
     if len(train) < 2:
         raise DataError(
@@ -85,16 +92,21 @@ def split_rows(
     return rows, parts
 
 
-def _take(rows: Rows, labels: npt.NDArray[Any], count: int, stratify: bool, name: str) -> Rows:
+def _take(rows: Rows, classes: npt.NDArray[np.int64] | None, count: int, name: str) -> Rows:
     if count > len(rows):
         raise DataError(f"the {name} split must have {count} images, got a source with {len(rows)} left for it.")
-    if not stratify:
+    if classes is None:
         return rows[:count]
     # Rows in the order of their rank within their class: any prefix is as even as the classes allow.
-    return rows[np.argsort(_rank_in_label(labels[rows]), kind="stable")][:count]
+    return rows[np.argsort(_rank_in_label(classes[rows]), kind="stable")][:count]
 
 
-def _rank_in_label(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+def _distinct(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """For every row, the number of its label among the distinct ones. Shape (N,)."""
+    return np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _rank_in_label(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """For every row, how many earlier rows have the same label. Shape (N,)."""
     order = np.argsort(labels, kind="stable")
     ordered = labels[order]

@@ -35,6 +35,11 @@ def _silent(task: str, done: int, total: int, numbers: Mapping[str, float]) -> N
     del task, done, total, numbers
 
 
+def _never(done: int) -> bool:
+    del done
+    return False
+
+
 class Workspace:
     """Where a stage works: the folder that becomes the artifact, and what lets the stage go on after a kill.
 
@@ -74,7 +79,15 @@ class Workspace:
         """Path of a file of the future artifact."""
         return self.folder / name
 
-    def steps(self, name: str, total: int, state: Mapping[str, Stateful], *, log_every: int = 50) -> Iterator[int]:
+    def steps(
+        self,
+        name: str,
+        total: int,
+        state: Mapping[str, Stateful],
+        *,
+        log_every: int = 50,
+        stop: Callable[[int], bool] = _never,
+    ) -> Iterator[int]:
         """Yields the step numbers that are still to be done, 0 .. total - 1, with checkpoints between them.
 
         The last checkpoint, if there is one, is loaded into ``state`` first. A checkpoint holds the state
@@ -85,17 +98,18 @@ class Workspace:
             total: number of steps.
             state: every object that a step changes.
             log_every: ``should_log`` is true for each such step, and for the last.
+            stop: told after each step how many are done; true ends the steps for good, for a resume as well.
         """
         from data.checkpoint import load_state, save_state
 
         path = self.state_folder / f"{name}.safetensors"
         log_path = self.path(f"{name}.jsonl")
-        first = 0
+        first, finished = 0, False
         if path.exists():
             saved = load_state(path)
             for key, item in state.items():
                 item.load_state_dict(saved["state"][key])
-            first = int(saved["step"])
+            first, finished = int(saved["step"]), bool(saved.get("finished", False))
             if log_path.exists():
                 os.truncate(log_path, min(int(saved["log_bytes"]), log_path.stat().st_size))
         else:
@@ -103,22 +117,26 @@ class Workspace:
         self._log_name, self._log_every, self._last_step = name, log_every, total - 1
         self._numbers = {}
         saved_at = time.monotonic()
-        for step in range(first, total):
+        for step in range(first, first if finished else total):
             yield step
             done = step + 1
+            finished = stop(done) or done == total
             self.report(name, done, total)
-            if done == total or time.monotonic() - saved_at >= self.checkpoint_seconds:
+            if finished or time.monotonic() - saved_at >= self.checkpoint_seconds:
                 # The last step is saved too: what follows the loop may be killed as well.
                 size = log_path.stat().st_size if log_path.exists() else 0
                 save_state(
                     path,
                     {
                         "step": done,
+                        "finished": finished,
                         "log_bytes": size,
                         "state": {key: item.state_dict() for key, item in state.items()},
                     },
                 )
                 saved_at = time.monotonic()
+            if finished:
+                return
 
     def should_log(self, step: int) -> bool:
         """Whether this step's numbers go into the log; only then is it worth waiting for the device."""

@@ -47,7 +47,7 @@ class Source(Protocol):
         ...
 
     def labels(self) -> npt.NDArray[Any]:
-        """All labels, shape (N,): int64 classes, or float32 scalars in the label space's unit."""
+        """All labels, a column of the label space, (N, ...): int64 classes, or float32 values in their own units."""
         ...
 
     def pool(self) -> npt.NDArray[np.uint8]:

@@ -6,16 +6,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data.labels import LabelSpace
+from data.labels import Axis, LabelSpace
 
 CLASSES = LabelSpace("class", names=("cat", "dog", "bird"))
 ANGLES = LabelSpace("scalar", name="yaw angle", unit="degree", minimum=0.0, maximum=90.0)
+POSES = LabelSpace("vector", axes=(Axis("yaw", "degree", 0.0, 90.0), Axis("shift", "", -1.0, 1.0)))
+MODELS = LabelSpace("class+scalar", ("cat", "dog", "bird"), "size", "cm", 10.0, 50.0)
+SPACES = {space.kind: space for space in (CLASSES, ANGLES, POSES, MODELS)}
 
 
-@pytest.fixture(params=[CLASSES, ANGLES], ids=["class", "scalar"])
+@pytest.fixture(params=SPACES.values(), ids=SPACES)
 def label_space(request: pytest.FixtureRequest) -> LabelSpace:
     space: LabelSpace = request.param
     return space
+
+
+@pytest.fixture
+def spaces() -> dict[str, LabelSpace]:
+    return SPACES
 
 
 @pytest.fixture
@@ -33,7 +41,10 @@ def make_columns() -> Callable[..., dict[str, np.ndarray[Any, Any]]]:
         def labels() -> np.ndarray[Any, Any]:
             if space.kind == "class":
                 return rng.integers(0, space.classes, rows)
-            return rng.uniform(space.minimum, space.maximum, rows).astype(np.float32)
+            if space.kind == "scalar":
+                return rng.uniform(space.minimum, space.maximum, rows).astype(np.float32)
+            values = [rng.uniform(axis.minimum, axis.maximum, rows) for axis in space.dimensions]
+            return space.join(rng.integers(0, space.classes, rows) if space.has_classes else None, np.stack(values, 1))
 
         columns: dict[str, np.ndarray[Any, Any]] = {
             "images": rng.integers(0, 256, (rows, 1, 3, 4), dtype=np.uint8),

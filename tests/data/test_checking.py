@@ -171,6 +171,17 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], Any], str]] = {
     "label name": (text("label_space", b'{"kind": "class", "names": [1, 2]}'), "must have names that are strings"),
     "label names": (text("label_space", b'{"kind": "class", "names": 5}'), "must be a label space"),
     "label field": (text("label_space", b'{"kind": "class", "a": 5}'), "unknown or missing field"),
+    "axis name": (text("label_space", b'{"kind": "vector", "axes": [{"name": 1}, {"name": "a"}]}'), "are strings"),
+    "axis unit": (text("label_space", b'{"kind": "vector", "axes": [{"name": "a", "unit": null}]}'), "are strings"),
+    "axis field": (text("label_space", b'{"kind": "vector", "axes": [{"low": 1}]}'), "unknown or missing field"),
+    "axis text": (text("label_space", b'{"kind": "vector", "axes": ["name"]}'), "must be a label space"),
+    "axis range": (text("label_space", b'{"kind": "scalar", "maximum": "x"}'), "must be a label space"),
+    "axis list": (text("label_space", b'{"kind": "scalar", "maximum": [1, 2]}'), "cannot be read"),
+    "one axis": (text("label_space", b'{"kind": "vector", "axes": [{"name": "a"}]}'), "at least 2 axes, got 1"),
+    "another space": (
+        text("label_space", b'{"kind": "vector", "axes": [{"name": "a"}, {"name": "b"}]}'),
+        r"condition must be float32 \(N, 2\), got int64 \(6,\)",
+    ),
     "no UTF-8": (lambda f: f.attrs.create("kind", b"\xff", dtype=h5py.string_dtype("utf-8", 1)), "cannot be read"),
 }
 

@@ -127,6 +127,45 @@ def test_describe_tells_the_range_of_a_scalar(tmp_path, make_columns, rows):
     assert describe_set(tmp_path / "d.h5")["labels"] == {"condition": wanted}
 
 
+def test_describe_tells_the_range_of_every_axis(tmp_path, make_columns, spaces):
+    columns = make_columns(spaces["vector"], 9, *KINDS["draws"])
+    write_set(tmp_path / "d.h5", columns, kind="draws", label_space=spaces["vector"], **META)
+    told = describe_set(tmp_path / "d.h5")
+    assert json.loads(json.dumps(told)) == told
+    assert told["columns"]["condition"] == {"dtype": "float32", "shape": [9, 2], "bytes": 72}
+    rows = columns["condition"].tolist()
+    yaws, shifts = [yaw for yaw, _ in rows], [shift for _, shift in rows]
+    assert told["labels"]["condition"] == {
+        "yaw": {"minimum": min(yaws), "maximum": max(yaws)},
+        "shift": {"minimum": min(shifts), "maximum": max(shifts)},
+    }
+
+
+def test_describe_tells_the_rows_and_the_range_of_every_class(tmp_path, make_columns, spaces):
+    space = spaces["class+scalar"]
+    columns = make_columns(space, 6, *KINDS["draws"])
+    columns["condition"] = np.array([[0, 12], [2, 30], [0, 11], [0, 50], [2, 20], [0, 12]], np.float32)
+    write_set(tmp_path / "d.h5", columns, kind="draws", label_space=space, **META)
+    assert describe_set(tmp_path / "d.h5")["labels"]["condition"] == {
+        "cat": {"rows": 4, "minimum": 11.0, "maximum": 50.0},
+        "dog": {"rows": 0},
+        "bird": {"rows": 2, "minimum": 20.0, "maximum": 30.0},
+    }
+
+
+def test_a_flipped_bit_of_a_vector_is_found(tmp_path, make_columns, spaces):
+    columns = make_columns(spaces["vector"], 5000, *KINDS["draws"])
+    write_set(tmp_path / "d.h5", columns, kind="draws", label_space=spaces["vector"], **META)
+    assert verify_set(tmp_path / "d.h5")["bytes"] == 5000 * (8 + 8 + 4 + 1)
+    with h5py.File(tmp_path / "d.h5") as file:
+        position = file["condition"].id.get_offset() + 4100 * 8 + 4
+    damaged = bytearray((tmp_path / "d.h5").read_bytes())
+    damaged[position] ^= 1
+    (tmp_path / "d.h5").write_bytes(damaged)
+    with pytest.raises(DataError, match=r"condition rows 4096\.\.4999 is damaged"):
+        verify_set(tmp_path / "d.h5")
+
+
 @pytest.mark.parametrize(
     ("column", "row", "item"),
     [

@@ -65,6 +65,21 @@ def test_checkpoint_interval_is_kept(tmp_path):
     assert load_state(workspace.state_folder / "training.safetensors")["step"] == 3
 
 
+def test_steps_that_were_told_to_stop_are_finished(tmp_path):
+    network, told = torch.nn.Linear(1, 1), []
+
+    def stop(done):
+        told.append(done)
+        return done == 3
+
+    steps = list(Workspace(tmp_path).steps("training", 10, {"network": network}, stop=stop))
+    assert steps == [0, 1, 2]
+    assert told == [1, 2, 3]
+    assert load_state(tmp_path / ".state" / "training.safetensors")["step"] == 3
+    assert list(Workspace(tmp_path).steps("training", 10, {"network": network}, stop=stop)) == []
+    assert told == [1, 2, 3]
+
+
 def test_non_finite_number_stops_with_its_parts(tmp_path):
     workspace = Workspace(tmp_path)
     steps = workspace.steps("training", 3, {})

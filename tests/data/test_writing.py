@@ -206,6 +206,27 @@ BAD_COLUMNS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+BAD_LABELS: dict[str, tuple[str, Any, str]] = {
+    "flat vector": ("vector", np.zeros(4, np.float32), r"labels must be float32 \(N, 2\), got float32 \(4,\)"),
+    "wide vector": ("vector", np.zeros((4, 3), np.float32), r"labels must be float32 \(N, 2\), got float32 \(4, 3\)"),
+    "double": ("class+scalar", np.zeros((4, 2)), r"labels must be float32 \(N, 2\), got float64 \(4, 2\)"),
+    "no rows": ("class", np.zeros((), np.int64), r"labels must be int64 \(N,\), got int64 \(\)"),
+    "column": ("scalar", np.zeros((4, 1), np.float32), r"labels must be float32 \(N,\), got float32 \(4, 1\)"),
+    "infinite": ("vector", np.full((4, 2), np.inf, np.float32), "vector labels must be finite, got 8 that are not"),
+    "class": ("class+scalar", np.full((4, 2), 3, np.float32), r"class labels must lie in 0\.\.2, got 3"),
+    "half": ("class+scalar", np.full((4, 2), 0.5, np.float32), "class labels must be whole numbers, got 0.5"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_LABELS)
+def test_bad_labels_are_refused(tmp_path, spaces, make_columns, name):
+    kind, labels, match = BAD_LABELS[name]
+    columns = {**make_columns(spaces[kind], 4, *KINDS["real"]), "labels": labels}
+    with pytest.raises(DataError, match=match):
+        write_set(tmp_path / "s.h5", columns, kind="real", label_space=spaces[kind], **META)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", BAD_COLUMNS)
 def test_bad_columns_are_refused_and_leave_nothing(tmp_path, class_space, make_columns, name):
     change, match = BAD_COLUMNS[name]
