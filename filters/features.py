@@ -1,7 +1,13 @@
-"""The features in which density ratios are learnt: a frozen classifier or regressor with an image-sized layer."""
+"""The features that judge images: a small classifier or regressor of the real ones, frozen.
+
+Its pooled trunk serves distances between sets of images, its image-sized layer the density ratio.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +17,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from data.batches import Batches, random_shift_flip, to_unit
-from data.checkpoint import Stateful, save_weights
+from data.checkpoint import Stateful, load_weights, save_weights
 from data.compute import Compute
+from data.errors import DataError
+from data.files import write_json
 from data.labels import LabelSpace
 from data.random import derive_seed
 from data.workspace import Workspace
+from filters.label_loss import label_loss, label_tensor
 from filters.schedule import cosine
 
 WEIGHTS = "extractor.safetensors"
+CARD = "features.json"
 
 
 class ResidualBlock(nn.Module):
@@ -48,17 +58,18 @@ class Extractor(nn.Module):
     """A small residual trunk, a linear layer as large as the image, and a head that is only for its training.
 
     Source: Ding et al. 2023 (cDR-RS). Differs from the paper in: a smaller trunk than ResNet-34; the same kind of
-    extractor for scalar labels (the paper takes a sparse auto-encoder there); a linear head; images in [-1, 1] both
-    in training and in extraction (the official code normalises them differently in the two).
+    extractor for labels with values (the paper takes a sparse auto-encoder there); a linear head; images in [-1, 1]
+    both in training and in extraction (the official code normalises them differently in the two).
 
     Args:
         image_shape: channels, height and width.
-        outputs: outputs of the head: number of classes, or 1.
+        outputs: outputs of the head: one a class, then one a continuous dimension of a label.
         width: channels of the first stage; each stage halves the image and doubles them, up to 8 times.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], outputs: int, width: int = 16) -> None:
         super().__init__()
+        self.outputs = outputs
         channels, height, columns = image_shape
         layers: list[nn.Module] = [ResidualBlock(channels, width, 1)]
         side, last = min(height, columns), width
@@ -78,13 +89,23 @@ class Extractor(nn.Module):
         """Numbers in a feature, C * H * W."""
         return self.image_sized.out_features
 
+    @property
+    def pooled_size(self) -> int:
+        """Numbers P in a pooled feature: channels of the last stage."""
+        return self.image_sized.in_features
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """The trunk's output averaged over the image, float32 (B, P), of images uint8 (B, C, H, W)."""
+        pooled: Tensor = self.trunk(to_unit(images)).mean(dim=(2, 3))
+        return pooled.float()
+
     def features(self, images: Tensor) -> Tensor:
         """The raw output of the image-sized layer, float32 (B, C * H * W), of images uint8 (B, C, H, W)."""
-        features: Tensor = self.image_sized(self.trunk(to_unit(images)).mean(dim=(2, 3)))
+        features: Tensor = self.image_sized(self.pooled(images))
         return features.float()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits, or normalised labels, float32 (B, outputs), of images uint8 (B, C, H, W)."""
+        """Logits, then normalised values, float32 (B, outputs), of images uint8 (B, C, H, W)."""
         outputs: Tensor = self.head(self.features(images))
         return outputs.float()
 
@@ -105,14 +126,14 @@ def train_extractor(
     compute: Compute,
     workspace: Workspace,
 ) -> Extractor:
-    """Trains an extractor and writes ``extractor.safetensors`` and ``features.jsonl`` into the workspace.
+    """Trains an extractor and writes what ``load_extractor`` reads, and ``features.jsonl``, into the workspace.
 
-    Cross entropy for classes, squared error of labels in [0, 1] for scalars; AdamW and a cosine. Plain SGD diverges on
-    squared errors here, because the head sums over as many features as the image has pixels.
+    The loss is ``label_loss``; AdamW and a cosine. Plain SGD diverges on squared errors here, because the head sums
+    over as many features as the image has pixels.
 
     Args:
         images: uint8 (N, C, H, W).
-        labels: int64 (N,), or float32 (N,) in the label's own unit.
+        labels: a column of the label space, in its own units, (N, ...).
         label_space: what labels mean.
         width: channels of the first stage.
         steps: optimiser steps, at least 1.
@@ -149,16 +170,37 @@ def train_extractor(
         rows = torch.from_numpy(batches.at(step)).to(compute.device, non_blocking=True)
         with compute.autocast():
             outputs = extractor(compute.images(random_shift_flip(all_images[rows], shift_pixels, False, rng)))
-        if label_space.kind == "class":
-            loss = functional.cross_entropy(outputs, all_labels[rows])
-        else:
-            loss = functional.mse_loss(outputs[:, 0], all_labels[rows])
+        loss = label_loss(outputs, all_labels[rows], label_space)
         descent.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         descent.step()
         if workspace.should_log(step):
             workspace.log(step, loss=loss.item())
     save_weights(workspace.path(WEIGHTS), extractor)
+    write_json(
+        workspace.path(CARD),
+        {"image_shape": [channels, height, columns], "label_space": label_space.to_dict(), "width": width},
+    )
+    return extractor.eval().requires_grad_(False)
+
+
+def load_extractor(folder: Path, compute: Compute) -> Extractor:
+    """Reads what ``train_extractor`` wrote: an extractor on the device, in evaluation mode, without gradients.
+
+    Raises:
+        DataError: if the files are missing, damaged or do not fit each other.
+    """
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        channels, height, columns = card["image_shape"]
+        outputs = LabelSpace.from_dict(card["label_space"]).outputs
+        extractor = Extractor((channels, height, columns), outputs, card["width"])
+    except (OSError, ValueError, KeyError, TypeError, DataError) as error:
+        raise DataError(
+            f"card {folder / CARD} must be readable, got {type(error).__name__} ({error}); train the features again."
+        ) from error
+    load_weights(folder / WEIGHTS, extractor)
+    compute.place(extractor)
     return extractor.eval().requires_grad_(False)
 
 
@@ -174,22 +216,33 @@ def extract(extractor: Extractor, images: npt.NDArray[np.uint8], compute: Comput
     Returns:
         float32 (n, C * H * W) on the device.
     """
-    features = torch.empty(len(images), extractor.feature_size, device=compute.device)
+    return _on_blocks(extractor.features, extractor.feature_size, images, compute, batch_size)
+
+
+def pooled_features(
+    extractor: Extractor, images: npt.NDArray[np.uint8], compute: Compute, batch_size: int = 256
+) -> npt.NDArray[np.float32]:
+    """Pooled features of many images, on blocks as in ``extract``; float32 (n, P)."""
+    return _on_blocks(extractor.pooled, extractor.pooled_size, images, compute, batch_size).cpu().numpy()
+
+
+def answers(
+    extractor: Extractor, images: npt.NDArray[np.uint8], compute: Compute, batch_size: int = 256
+) -> npt.NDArray[np.float32]:
+    """Logits, then normalised values, of many images, on blocks as in ``extract``; float32 (n, K)."""
+    return _on_blocks(extractor, extractor.outputs, images, compute, batch_size).cpu().numpy()
+
+
+def _on_blocks(
+    function: Callable[[Tensor], Tensor], size: int, images: npt.NDArray[np.uint8], compute: Compute, batch_size: int
+) -> Tensor:
+    results = torch.empty(len(images), size, device=compute.device)
     with torch.no_grad():
         for start in range(0, len(images), batch_size):
             rows = images[start : start + batch_size]
             block = np.zeros((batch_size, *images.shape[1:]), np.uint8)
             block[: len(rows)] = rows
             with compute.autocast():
-                answers = extractor.features(compute.images(torch.from_numpy(block)))
-            features[start : start + len(rows)] = answers[: len(rows)]
-    return features
-
-
-def label_tensor(labels: npt.NDArray[Any], label_space: LabelSpace, compute: Compute) -> Tensor:
-    """Labels (n,) on the device as networks take them: class numbers int64, or float32 mapped to [0, 1]."""
-    tensor = torch.from_numpy(np.array(labels)).to(compute.device)
-    if label_space.kind == "class":
-        return tensor.long()
-    normalised: Tensor = label_space.normalise(tensor.float())
-    return normalised
+                made = function(compute.images(torch.from_numpy(block)))
+            results[start : start + len(rows)] = made[: len(rows)]
+    return results

@@ -19,14 +19,14 @@ from data.files import replace_durably, write_json
 from data.labels import LabelSpace
 from data.random import Seeds, derive_seed, row_seeds
 from data.workspace import Workspace
-from filters.features import WEIGHTS as EXTRACTOR_WEIGHTS
-from filters.features import Extractor, extract, label_tensor, train_extractor
+from filters.features import Extractor, extract, load_extractor
+from filters.label_loss import label_tensor
 from filters.ratio_fitting import WEIGHTS, fit_ratio
 from filters.ratio_network import RatioNetwork
 
 CARD = "ratio.json"
 
-#: Makes images, uint8 (n, C, H, W), of labels (n,) from seeds (n,).
+#: Makes images, uint8 (n, C, H, W), of labels (n, ...) from seeds (n,).
 Sample = Callable[[npt.NDArray[Any], Seeds], npt.NDArray[np.uint8]]
 
 
@@ -53,7 +53,7 @@ class RatioModel:
 
         Args:
             images: uint8 (n, C, H, W).
-            labels: class numbers int64 (n,), or scalars (n,) in their own unit.
+            labels: a column of the label space, in its own units, (n, ...).
             batch_size: images a block.
 
         Returns:
@@ -65,7 +65,7 @@ class RatioModel:
             features = extract(self.extractor, images[start : start + count], self.compute, batch_size)
             padded_features = torch.zeros(batch_size, features.shape[1], device=self.compute.device)
             padded_features[:count] = features
-            padded_labels = np.zeros(batch_size, self.label_space.dtype)
+            padded_labels = np.zeros((batch_size, *self.label_space.label_shape), self.label_space.dtype)
             padded_labels[:count] = labels[start : start + count]
             with torch.no_grad():
                 answers = self.network(padded_features, label_tensor(padded_labels, self.label_space, self.compute))
@@ -78,13 +78,9 @@ def train_ratio(
     labels: npt.NDArray[Any],
     label_space: LabelSpace,
     sample: Sample,
+    extractor: Extractor,
     *,
     pool_rounds: int = 10,
-    feature_width: int = 16,
-    feature_steps: int = 1000,
-    feature_batch_size: int = 64,
-    feature_learning_rate: float = 1e-3,
-    shift_pixels: int = 0,
     widths: Sequence[int] = (256, 128, 64),
     dropout: float = 0.5,
     activation: Literal["relu", "softplus"] = "relu",
@@ -98,22 +94,18 @@ def train_ratio(
     compute: Compute,
     workspace: Workspace,
 ) -> dict[str, float]:
-    """Trains the extractor, makes a pool of fakes and trains the ratio on it; writes all that ``load_ratio`` reads.
+    """Makes a pool of fakes and trains the ratio on their features; writes what ``load_ratio`` reads.
 
     Source: cDR-RS (Ding et al. 2023). Differs from the paper in: fakes come from a pool made once, ``pool_rounds`` of
     them at each real row's label, not anew at every step.
 
     Args:
         images: real images, uint8 (N, C, H, W).
-        labels: int64 (N,), or float32 (N,) in the label's own unit.
+        labels: a column of the label space, in its own units, (N, ...).
         label_space: what labels mean.
         sample: makes fakes of labels from seeds.
+        extractor: trained on the same label space, in evaluation mode, on the device of ``compute``.
         pool_rounds: fakes for each real row.
-        feature_width: channels of the extractor's first stage.
-        feature_steps: steps of the extractor.
-        feature_batch_size: rows a batch of the extractor.
-        feature_learning_rate: highest learning rate of the extractor.
-        shift_pixels: largest random shift of the extractor's training images.
         widths: widths of the ratio's hidden layers, multiples of 8 from 32 up.
         dropout: probability of dropping a hidden unit.
         activation: "relu" (the paper) or "softplus".
@@ -133,20 +125,6 @@ def train_ratio(
     Raises:
         StageError: if a loss becomes non-finite.
     """
-    extractor = train_extractor(
-        images,
-        labels,
-        label_space,
-        width=feature_width,
-        steps=feature_steps,
-        batch_size=feature_batch_size,
-        learning_rate=feature_learning_rate,
-        shift_pixels=shift_pixels,
-        log_every=log_every,
-        seed=derive_seed(seed, "extractor"),
-        compute=compute,
-        workspace=workspace,
-    )
     shards = make_pool(labels, sample, rounds=pool_rounds, seed=derive_seed(seed, "pool"), workspace=workspace)
     fakes = torch.stack([extract(extractor, np.load(path), compute) for path in shards])
     real = extract(extractor, images, compute)
@@ -173,7 +151,7 @@ def train_ratio(
         {
             "image_shape": list(images.shape[1:]),
             "label_space": label_space.to_dict(),
-            "feature_width": feature_width,
+            "feature_size": extractor.feature_size,
             "widths": list(widths),
             "dropout": dropout,
             "activation": activation,
@@ -190,7 +168,7 @@ def make_pool(labels: npt.NDArray[Any], sample: Sample, *, rounds: int, seed: in
     """Makes ``rounds`` fakes at each real row's label, one shard a round, and goes on at the first missing shard.
 
     Args:
-        labels: labels of the real rows, (N,).
+        labels: labels of the real rows, (N, ...).
         sample: makes images of labels from seeds.
         rounds: number of shards, at least 1.
         seed: makes the fakes' seeds.
@@ -208,8 +186,13 @@ def make_pool(labels: npt.NDArray[Any], sample: Sample, *, rounds: int, seed: in
     return workspace.shard_paths("fakes", rounds, suffix=".npy")
 
 
-def load_ratio(folder: Path, compute: Compute) -> RatioModel:
+def load_ratio(folder: Path, features_folder: Path, compute: Compute) -> RatioModel:
     """Reads what ``train_ratio`` wrote.
+
+    Args:
+        folder: of the ratio.
+        features_folder: of the extractor that it was trained on.
+        compute: where and in what precision.
 
     Raises:
         DataError: if the files are missing, damaged or do not fit each other.
@@ -217,16 +200,18 @@ def load_ratio(folder: Path, compute: Compute) -> RatioModel:
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         label_space = LabelSpace.from_dict(card["label_space"])
-        extractor = Extractor(tuple(card["image_shape"]), label_space.outputs, card["feature_width"])
-        network = RatioNetwork(extractor.feature_size, label_space, card["widths"], card["dropout"], card["activation"])
+        size = card["feature_size"]
+        network = RatioNetwork(size, label_space, card["widths"], card["dropout"], card["activation"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"ratio card {folder / CARD} must be readable, got {type(error).__name__} ({error}); train the ratio again."
         ) from error
-    load_weights(folder / EXTRACTOR_WEIGHTS, extractor)
     load_weights(folder / WEIGHTS, network)
-    compute.place(extractor)
+    extractor = load_extractor(features_folder, compute)
+    if extractor.feature_size != size:
+        raise DataError(
+            f"the features of {features_folder} must have {size} numbers for the ratio of {folder}, "
+            f"got {extractor.feature_size}; train the ratio again."
+        )
     compute.place(network)
-    return RatioModel(
-        extractor.eval().requires_grad_(False), network.eval().requires_grad_(False), label_space, compute
-    )
+    return RatioModel(extractor, network.eval().requires_grad_(False), label_space, compute)

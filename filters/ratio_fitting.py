@@ -15,7 +15,7 @@ from data.compute import Compute
 from data.labels import LabelSpace
 from data.random import derive_seed
 from data.workspace import Workspace
-from filters.features import label_tensor
+from filters.label_loss import label_tensor
 from filters.ratio_loss import csp_loss
 from filters.ratio_network import RatioNetwork
 from filters.schedule import cosine
@@ -46,7 +46,7 @@ def fit_ratio(
 
     Args:
         real: features of the real rows, float32 (N, F), on the device.
-        labels: labels of the real rows, (N,).
+        labels: labels of the real rows, a column of the label space, in its own units, (N, ...).
         fakes: features of the fakes, float32 (rounds, N, F), on the device; row i has the label of real row i.
         label_space: what labels mean.
         widths: see ``train_ratio``, as for all that follow.

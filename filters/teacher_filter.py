@@ -16,28 +16,57 @@ from filters.groups import group_quantile
 
 Floats = npt.NDArray[np.floating[Any]]
 Scope = Literal["per_class", "global"]
-Relabelling = Literal["none", "hard", "soft"]
+Relabelling = Literal["none", "values", "hard", "soft"]
+
+#: Scale of the Laplace noise that weighs an error of the value against the class, as a share of the value's range.
+VALUE_NOISE = 0.05
 
 
 def teacher_error(outputs: Floats, labels: npt.NDArray[Any], label_space: LabelSpace) -> npt.NDArray[np.float32]:
     """How far the teacher's answers are from the labels that the images were made for.
 
-    Differs from the paper in: scalar predictions are not clipped to the range of the labels.
+    ============  =====================================================  ================
+    label space   error                                                  unit
+    ============  =====================================================  ================
+    class         cross entropy                                          nat
+    scalar        absolute error                                         that of the label
+    vector        mean over the axes of absolute error / range           share of the range
+    class+scalar  cross entropy + absolute error / (5 % of the range)    nat
+    ============  =====================================================  ================
+
+    The last is the negative log likelihood of class and value, but for the constant log(2 * 5 % of the range), where
+    the value has Laplace noise of that scale around the teacher's: a value off by 5 % counts as much as a class that
+    the teacher holds 1 / e as likely.
+
+    Differs from the paper in: predictions are not clipped to the range of the labels; vectors, and classes with a
+    scalar, are not in it.
 
     Args:
-        outputs: teacher's logits (n, K), or predictions (n, 1) in the label's own unit.
-        labels: class numbers int64 (n,), or scalars (n,) in their own unit.
+        outputs: teacher's logits (if labels have a class), then its values in their own units, (n, K).
+        labels: a column of the label space, in its own units, (n, ...).
         label_space: what labels mean.
 
     Returns:
-        float32 (n,): cross entropy in nats, or absolute error in the label's unit.
+        float32 (n,), see above.
     """
+    values = outputs[:, label_space.classes :].astype(np.float64)
+    errors = np.abs(values - label_space.continuous_part(labels))
+    spans = np.array([axis.maximum - axis.minimum for axis in label_space.dimensions])
     if label_space.kind == "scalar":
-        return np.asarray(np.abs(outputs[:, 0].astype(np.float64) - labels), np.float32)
+        return np.asarray(errors[:, 0], np.float32)
+    if label_space.kind == "vector":
+        return np.asarray((errors / spans).mean(axis=1), np.float32)
+    surprise = _cross_entropy(outputs[:, : label_space.classes], label_space.class_part(labels))
+    if label_space.kind == "class+scalar":
+        surprise = surprise + errors[:, 0] / (VALUE_NOISE * spans[0])
+    return np.asarray(surprise, np.float32)
+
+
+def _cross_entropy(outputs: Floats, classes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     logits = outputs.astype(np.float64)
     logits -= logits.max(axis=1, keepdims=True)
     normaliser = np.log(np.exp(logits).sum(axis=1))
-    return np.asarray(normaliser - logits[np.arange(len(labels)), labels], np.float32)
+    return np.asarray(normaliser - logits[np.arange(len(classes)), classes])
 
 
 def thresholds(
@@ -99,27 +128,30 @@ def kept_rows(
 def relabel(labels: npt.NDArray[Any], outputs: Floats, label_space: LabelSpace, mode: Relabelling) -> npt.NDArray[Any]:
     """The labels that students see.
 
-    Differs from the paper in: scalar predictions are not clipped to the range of the labels.
+    Differs from the paper in: predictions are not clipped to the range of the labels.
 
     Args:
-        labels: what the images were made for, (n,).
-        outputs: teacher's logits (n, K), or predictions (n, 1) in the label's own unit.
+        labels: what the images were made for, a column of the label space, in its own units, (n, ...).
+        outputs: teacher's logits (if labels have a class), then its values in their own units, (n, K).
         label_space: what labels mean.
-        mode: "none" keeps the labels; "hard" takes the teacher's most likely class, or its prediction; "soft"
-            (classes only) keeps the labels too, and means that students are to be trained on the teacher's
-            probabilities of the row in place of the label.
+        mode: "none" keeps the labels; "values" keeps the class and takes the teacher's values; "hard" takes the
+            teacher's most likely class and its values; "soft" (classes only) keeps the labels too, and means that
+            students are to be trained on the teacher's probabilities of the row in place of the label.
 
     Returns:
-        A new array (n,) of the label space's type.
+        A new array, a column of the label space.
 
     Raises:
         ConfigError: if the mode is unknown or does not fit the label space.
     """
-    if mode not in ("none", "hard", "soft"):
-        raise ConfigError(f"relabelling must be 'none', 'hard' or 'soft', got '{mode}'.")
-    if mode == "soft" and label_space.kind == "scalar":
-        raise ConfigError("relabelling of scalar labels must be 'none' or 'hard', got 'soft'; try 'hard'.")
-    if mode != "hard":
+    if mode not in ("none", "values", "hard", "soft"):
+        raise ConfigError(f"relabelling must be 'none', 'values', 'hard' or 'soft', got '{mode}'.")
+    if mode == "soft" and label_space.kind != "class":
+        raise ConfigError(f"relabelling of {label_space.kind} labels must be 'none' or 'hard', got 'soft'; try 'hard'.")
+    if mode in ("none", "soft"):
         return labels.astype(label_space.dtype)
-    answers = outputs.argmax(axis=1) if label_space.kind == "class" else outputs[:, 0]
-    return answers.astype(label_space.dtype)
+    classes = None
+    if label_space.has_classes:
+        own = mode == "values"
+        classes = label_space.class_part(labels) if own else outputs[:, : label_space.classes].argmax(axis=1)
+    return label_space.join(classes, outputs[:, label_space.classes :])

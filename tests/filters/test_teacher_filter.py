@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from data.errors import ConfigError, DataError
-from data.labels import LabelSpace
+from data.labels import Axis, LabelSpace
 from filters.teacher_filter import Scope, kept_rows, relabel, teacher_error, thresholds
 
 CLASSES = LabelSpace("class", ("a", "b", "c", "d"))
 SCALAR = LabelSpace("scalar", maximum=90.0)
+VECTOR = LabelSpace("vector", axes=(Axis("yaw", "degree", 0.0, 90.0), Axis("tilt", "degree", -10.0, 10.0)))
+BOTH = LabelSpace("class+scalar", ("a", "b", "c"), "size", "cm", 10.0, 50.0)
 
 
 def test_class_error_equals_torch() -> None:
@@ -35,6 +37,37 @@ def test_scalar_error_is_in_the_unit_and_does_not_broadcast() -> None:
     outputs = np.array([[10.0], [95.0], [-4.0]], np.float32)
     labels = np.array([12.0, 90.0, 0.0], np.float32)
     np.testing.assert_allclose(teacher_error(outputs, labels, SCALAR), [2.0, 5.0, 4.0])
+
+
+def test_vector_error_is_the_mean_share_of_the_ranges() -> None:
+    rng = np.random.default_rng(0)
+    outputs = rng.uniform(-20, 100, (9, 2)).astype(np.float32)
+    labels = np.stack([rng.uniform(0, 90, 9), rng.uniform(-10, 10, 9)], axis=1).astype(np.float32)
+    found = teacher_error(outputs, labels, VECTOR)
+    assert found.dtype == np.float32
+    for row in range(9):
+        yaw, tilt = (abs(float(outputs[row, axis]) - float(labels[row, axis])) for axis in (0, 1))
+        assert found[row] == pytest.approx((yaw / 90 + tilt / 20) / 2, rel=1e-6)
+    assert teacher_error(labels, labels, VECTOR).tolist() == [0.0] * 9
+
+
+def test_error_of_a_class_with_a_scalar_is_their_negative_log_likelihood() -> None:
+    from scipy import stats
+
+    rng = np.random.default_rng(1)
+    outputs = np.concatenate([rng.normal(0, 3, (20, 3)), rng.uniform(0, 60, (20, 1))], axis=1).astype(np.float32)
+    labels = np.stack([rng.integers(0, 3, 20), rng.uniform(10, 50, 20)], axis=1).astype(np.float32)
+    found = teacher_error(outputs, labels, BOTH)
+    assert found.dtype == np.float32
+    for row in range(20):
+        probabilities = np.exp(outputs[row, :3].astype(np.float64))
+        probability = probabilities[int(labels[row, 0])] / probabilities.sum()
+        density = stats.laplace(loc=outputs[row, 3], scale=0.05 * 40).pdf(labels[row, 1])
+        constant = np.log(2 * 0.05 * 40)
+        assert found[row] == pytest.approx(-np.log(probability) - np.log(density) - constant, rel=1e-5)
+    # A value off by 5 % of the range costs one nat.
+    exact = np.array([[50.0, 0, 0, 30.0], [50.0, 0, 0, 32.0]], np.float32)
+    np.testing.assert_allclose(teacher_error(exact, np.array([[0, 30], [0, 30]], np.float32), BOTH), [0, 1], atol=1e-6)
 
 
 @pytest.mark.parametrize("scope", ["per_class", "global"])
@@ -81,6 +114,34 @@ def test_relabelling_of_scalars() -> None:
         relabel(labels, outputs, SCALAR, "soft")
     with pytest.raises(ConfigError, match="got 'firm'"):
         relabel(labels, outputs, SCALAR, "firm")  # type: ignore[arg-type]
+
+
+def test_relabelling_of_vectors() -> None:
+    outputs, labels = np.array([[10.0, -12.0]], np.float32), np.array([[12.0, 9.0]], np.float32)
+    unchanged = relabel(labels, outputs, VECTOR, "none")
+    assert unchanged.tolist() == [[12.0, 9.0]]
+    assert unchanged is not labels
+    for mode in ("hard", "values"):
+        assert relabel(labels, outputs, VECTOR, mode).tolist() == [[10.0, -12.0]]
+        assert relabel(labels, outputs, VECTOR, mode).dtype == np.float32
+    with pytest.raises(ConfigError, match="relabelling of vector labels must be 'none' or 'hard', got 'soft'"):
+        relabel(labels, outputs, VECTOR, "soft")
+
+
+def test_relabelling_of_classes_with_a_scalar() -> None:
+    outputs = np.array([[0, 3, 1, 12.5], [5, 0, 0, 60.0]], np.float32)
+    labels = np.array([[2, 20.0], [0, 50.0]], np.float32)
+    assert relabel(labels, outputs, BOTH, "none").tolist() == [[2.0, 20.0], [0.0, 50.0]]
+    assert relabel(labels, outputs, BOTH, "values").tolist() == [[2.0, 12.5], [0.0, 60.0]]
+    assert relabel(labels, outputs, BOTH, "hard").tolist() == [[1.0, 12.5], [0.0, 60.0]]
+    assert relabel(labels, outputs, BOTH, "hard").dtype == np.float32
+    with pytest.raises(ConfigError, match=r"relabelling of class\+scalar labels must be"):
+        relabel(labels, outputs, BOTH, "soft")
+
+
+def test_values_are_the_labels_of_classes_and_the_predictions_of_scalars() -> None:
+    assert relabel(np.array([2]), np.array([[5.0, 0, 0, 0]], np.float32), CLASSES, "values").tolist() == [2]
+    assert relabel(np.array([2.0]), np.array([[5.0]], np.float32), SCALAR, "values").tolist() == [5.0]
 
 
 def test_what_cannot_be_a_threshold_is_refused() -> None:
