@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from data.compute import Compute
 from data.labels import LabelSpace
-from students.model import ImageModel
 
-Metric = Literal["accuracy", "mae"]
+if TYPE_CHECKING:
+    from data.compute import Compute
+    from students.model import ImageModel
+
+Metric = Literal["accuracy", "mae", "error"]
+
+#: Unit of errors that are shares of the range of their axis, so that axes of different units can be averaged.
+OF_RANGE = "% of range"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number.
+
+    Args:
+        metric: "accuracy", or "mae" (mean absolute error).
+        value: in ``unit``.
+        unit: "%", "% of range", or the unit of the label.
+        of: the axis that it is of; empty for a figure of whole labels.
+    """
+
+    metric: Metric
+    value: float
+    unit: str
+    of: str = ""
 
 
 def predict(
@@ -29,8 +52,10 @@ def predict(
         batch_size: images a block.
 
     Returns:
-        float32 (N, K): logits, or predictions in the label's own unit.
+        float32 (N, K): logits, then predictions in the label's own unit.
     """
+    import torch
+
     training = model.training
     model.eval()
     outputs = np.empty((len(images), model.label_space.outputs), np.float32)
@@ -46,27 +71,89 @@ def predict(
     return outputs
 
 
-def score(
+def figures(
     outputs: npt.NDArray[np.floating[Any]], labels: npt.NDArray[Any], label_space: LabelSpace
-) -> tuple[Metric, float]:
-    """Accuracy of class predictions, or mean absolute error of scalar ones.
+) -> tuple[Figure, ...]:
+    """How good outputs are, the most telling figure first.
+
+    ============  ==============================================================================================
+    kind          figures
+    ============  ==============================================================================================
+    class         accuracy in percent
+    scalar        mean absolute error in the label's unit
+    vector        mean over the axes of the mean absolute error in percent of the axis's range; then the mean
+                  absolute error of each axis in its own unit
+    class+scalar  accuracy in percent; then the mean absolute error in the scalar's unit
+    ============  ==============================================================================================
 
     Args:
-        outputs: (N, K) logits, or (N, 1) predictions in the label's own unit; N at least 1.
-        labels: (N,) class numbers, or scalars in their own unit.
-        label_space: decides which of the two it is.
-
-    Returns:
-        ("accuracy", percent) or ("mae", value in the label's unit).
+        outputs: (N, K) logits, then predictions in their own units; N at least 1.
+        labels: a column of the label space, N rows.
+        label_space: decides what is measured.
 
     Raises:
         ValueError: if the numbers of rows differ or are 0.
     """
     if len(outputs) != len(labels) or not len(labels):
         raise ValueError(f"outputs and labels must have the same rows, got {len(outputs)} and {len(labels)}.")
+    classes = label_space.classes
+    found = []
+    if label_space.has_classes:
+        right = outputs[:, :classes].argmax(axis=1) == label_space.class_part(labels)
+        found.append(Figure("accuracy", 100.0 * float(np.mean(right)), "%"))
+    wrong = np.abs(outputs[:, classes:].astype(np.float64) - label_space.continuous_part(labels))
+    errors = [float(np.mean(wrong[:, place])) for place in range(len(label_space.dimensions))]
+    if label_space.kind == "vector":
+        found.append(Figure("mae", float(np.mean(_of_range(errors, label_space))), OF_RANGE))
+    for axis, error in zip(label_space.dimensions, errors, strict=True):
+        found.append(Figure("mae", error, axis.unit, axis.name if label_space.kind == "vector" else ""))
+    return tuple(found)
+
+
+def headlines(found: Sequence[Figure]) -> tuple[Figure, ...]:
+    """The figures that are results of their own: those of whole labels, which are two for class+scalar, else one."""
+    return tuple(figure for figure in found if not figure.of)
+
+
+def selection_metric(label_space: LabelSpace) -> Metric:
+    """What ``score`` measures for labels of this kind."""
     if label_space.kind == "class":
-        return "accuracy", 100.0 * float(np.mean(outputs.argmax(axis=1) == labels))
-    return "mae", float(np.mean(np.abs(outputs[:, 0].astype(np.float64) - labels)))
+        return "accuracy"
+    return "error" if label_space.has_classes else "mae"
+
+
+def score(
+    outputs: npt.NDArray[np.floating[Any]], labels: npt.NDArray[Any], label_space: LabelSpace
+) -> tuple[Metric, float]:
+    """One number for how good outputs are; on validation it decides which weights are kept.
+
+    A class with a scalar has two figures of different units. They are added as the share of wrong classes in percent
+    and the mean absolute error in percent of the scalar's range: one point of either weighs the same.
+
+    Args:
+        outputs: (N, K) logits, then predictions in their own units; N at least 1.
+        labels: a column of the label space, N rows.
+        label_space: decides what is measured.
+
+    Returns:
+        ("accuracy", percent) for classes, higher is better; ("mae", value) in the label's unit for scalars and in
+        percent of the range for vectors, lower is better; ("error", sum of two percentages) for class+scalar, lower
+        is better.
+
+    Raises:
+        ValueError: if the numbers of rows differ or are 0.
+    """
+    found = figures(outputs, labels, label_space)
+    metric = selection_metric(label_space)
+    if metric != "error":
+        return metric, found[0].value
+    accuracy, error = found
+    return metric, 100.0 - accuracy.value + float(_of_range([error.value], label_space)[0])
+
+
+def _of_range(errors: Sequence[float], label_space: LabelSpace) -> npt.NDArray[np.float64]:
+    """Errors in the units of their axes as percent of the axes' ranges."""
+    return 100.0 * np.array(errors) / [axis.maximum - axis.minimum for axis in label_space.dimensions]
 
 
 def at_least_as_good(metric: Metric, value: float, other: float) -> bool:

@@ -27,15 +27,16 @@ SMALLEST_SPREAD = 1e-6
 
 
 class ImageModel(nn.Module):
-    """uint8 images in, logits or scalar predictions out; a teacher or a student.
+    """uint8 images in, logits and predictions out; a teacher or a student.
 
     Args:
         network: maps normalised float images (B, C, H, W) to (B, K).
         card: everything needed to build the same model again, JSON-ready.
         pixel_mean: mean of each channel, in grey levels 0..255, (C,).
         pixel_std: standard deviation of each channel, in grey levels, (C,).
-        label_mean: mean of the training labels in their own unit; 0 for classes.
-        label_std: standard deviation of the training labels in their own unit; 1 for classes.
+        label_mean: mean of the training labels in their own units, 0 for classes: one number for all outputs, or
+            one an output, (K,).
+        label_std: standard deviation of the training labels in their own units, 1 for classes; of the same shape.
     """
 
     pixel_mean: Tensor
@@ -49,17 +50,16 @@ class ImageModel(nn.Module):
         card: Mapping[str, Any],
         pixel_mean: npt.ArrayLike,
         pixel_std: npt.ArrayLike,
-        label_mean: float = 0.0,
-        label_std: float = 1.0,
+        label_mean: npt.ArrayLike = 0.0,
+        label_std: npt.ArrayLike = 1.0,
     ) -> None:
         super().__init__()
         self.network = network
         self.card = dict(card)
-        spread = np.maximum(np.asarray(pixel_std, np.float32), SMALLEST_SPREAD)
         self.register_buffer("pixel_mean", torch.tensor(np.asarray(pixel_mean, np.float32)))
-        self.register_buffer("pixel_std", torch.tensor(spread))
-        self.register_buffer("label_mean", torch.tensor(label_mean, dtype=torch.float32))
-        self.register_buffer("label_std", torch.tensor(max(label_std, SMALLEST_SPREAD), dtype=torch.float32))
+        self.register_buffer("pixel_std", torch.tensor(_spread(pixel_std)))
+        self.register_buffer("label_mean", torch.tensor(np.asarray(label_mean, np.float32)))
+        self.register_buffer("label_std", torch.tensor(_spread(label_std)))
 
     @property
     def label_space(self) -> LabelSpace:
@@ -67,10 +67,18 @@ class ImageModel(nn.Module):
         return LabelSpace.from_dict(self.card["label_space"])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Maps images, uint8 (B, C, H, W), to float32 (B, K): logits, or predictions in the label's own unit."""
+        """Maps images, uint8 (B, C, H, W), to float32 (B, K): logits, then predictions in the labels' own units."""
         normalised = (images.float() - self.pixel_mean[:, None, None]) / self.pixel_std[:, None, None]
         outputs: Tensor = self.network(normalised).float() * self.label_std + self.label_mean
         return outputs
+
+    def standardised(self, outputs: Tensor) -> Tensor:
+        """Outputs (B, K) with their predictions in standard deviations from the mean label; logits stay the same."""
+        return (outputs - self.label_mean) / self.label_std
+
+
+def _spread(std: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    return np.maximum(np.asarray(std, np.float32), np.float32(SMALLEST_SPREAD))
 
 
 def build_model(
@@ -80,8 +88,8 @@ def build_model(
     label_space: LabelSpace,
     pixel_mean: npt.ArrayLike,
     pixel_std: npt.ArrayLike,
-    label_mean: float = 0.0,
-    label_std: float = 1.0,
+    label_mean: npt.ArrayLike = 0.0,
+    label_std: npt.ArrayLike = 1.0,
 ) -> ImageModel:
     """A new model; its weights come from torch's global generator.
 
@@ -92,8 +100,8 @@ def build_model(
         label_space: decides the number of outputs.
         pixel_mean: (C,) in grey levels 0..255.
         pixel_std: (C,) in grey levels.
-        label_mean: in the label's own unit; 0 for classes.
-        label_std: in the label's own unit; 1 for classes.
+        label_mean: () or (K,), in the labels' own units; see ``label_statistics``.
+        label_std: of the same shape, in the labels' own units.
 
     Raises:
         ConfigError: for an unknown network or option.
@@ -131,6 +139,24 @@ def pixel_statistics(
     return mean, np.sqrt(np.maximum(squares / count - mean**2, 0.0))
 
 
+def label_statistics(labels: npt.NDArray[Any], label_space: LabelSpace) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Mean and standard deviation of what each output predicts; 0 and 1 for logits.
+
+    Args:
+        labels: a column of the label space, at least one row.
+        label_space: what labels mean.
+
+    Returns:
+        Two arrays in the labels' own units, of the shape () for a class or a scalar and (K,) otherwise.
+    """
+    if label_space.kind == "class":
+        return np.array(0.0), np.array(1.0)
+    if label_space.kind == "scalar":
+        return np.asarray(np.mean(labels)), np.asarray(np.std(labels))
+    values, logits = label_space.continuous_part(labels), label_space.classes
+    return np.r_[np.zeros(logits), values.mean(axis=0)], np.r_[np.ones(logits), values.std(axis=0)]
+
+
 def parameter_count(module: nn.Module) -> int:
     """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters())
@@ -158,7 +184,8 @@ def load_model(folder: Path, compute: Compute) -> ImageModel:
             f"model card {folder / CARD} must be readable, got {type(error).__name__} ({error}); train the model again."
         ) from error
     blank = np.ones(channels)
-    model = build_model(name, options, (channels, height, width), label_space, blank, blank)
+    scale = np.ones(() if label_space.kind in ("class", "scalar") else label_space.outputs)
+    model = build_model(name, options, (channels, height, width), label_space, blank, blank, scale, scale)
     load_weights(folder / WEIGHTS, model)
     compute.place(model)
     return model.eval()

@@ -16,9 +16,9 @@ from data.errors import ConfigError
 from data.labels import LabelSpace
 from data.random import derive_seed
 from data.workspace import Workspace
-from students.evaluation import predict, score
-from students.methods import Method, make_method
-from students.model import ImageModel, build_model, parameter_count, pixel_statistics, save_model
+from students.evaluation import figures, headlines, predict, score, selection_metric
+from students.methods import Method, fitting_methods, make_method
+from students.model import ImageModel, build_model, label_statistics, parameter_count, pixel_statistics, save_model
 from students.schedule import learning_rate_at
 from students.selection import Selection
 from students.training_data import DeviceBatches, Rows, TrainingData, check_rows
@@ -61,11 +61,11 @@ def train_student(
 
     Args:
         train: what to learn from.
-        validation: images uint8 (V, C, H, W) and labels (V,), for selection only.
+        validation: images uint8 (V, C, H, W) and their labels, V rows, for selection only.
         label_space: what labels mean.
         network: name of a registered network.
         options: options of the network.
-        method: name of a registered method; "ce" or "mse" for a teacher.
+        method: name of a registered method; "ce", "mse" or "joint" for a teacher.
         method_options: options of the method.
         steps: optimiser steps, at least 1.
         batch_size: rows a batch.
@@ -87,8 +87,9 @@ def train_student(
         workspace: the folder, checkpoints and log.
 
     Returns:
-        ``validation``: accuracy in percent or mean absolute error in the label's unit, of the kept weights;
-        ``selected_step``: training steps they had done; ``steps``; ``parameters``: their number.
+        ``validation``: what ``students.evaluation.score`` gives for the kept weights; for class+scalar also its two
+        figures, ``validation_accuracy`` and ``validation_mae``; ``selected_step``: training steps they had done;
+        ``steps``; ``parameters``: their number.
 
     Raises:
         ConfigError: for options that do not fit.
@@ -101,20 +102,19 @@ def train_student(
     check_rows(Rows(*validation), image_shape, label_space, "validation rows", teacher_outputs=False)
     model = _initial_model(train.real, label_space, network, options, initial_seed)
     compute.place(model)
-    mean, std = float(model.label_mean), float(model.label_std)
     batches = DeviceBatches(
         train,
         label_space,
         batch_size=batch_size,
         real_fraction=real_fraction,
         seed=seed,
-        label_mean=mean,
-        label_std=std,
+        label_mean=model.label_mean,
+        label_std=model.label_std,
         teacher_outputs="teacher_outputs" in loss_of.needs,
         compute=compute,
     )
     descent = _optimizer(model, optimizer, learning_rate, momentum, nesterov, weight_decay)
-    selection = Selection("accuracy" if label_space.kind == "class" else "mae", best=select == "best")
+    selection = Selection(selection_metric(label_space), best=select == "best")
 
     state: dict[str, Stateful] = {"model": model, "optimizer": descent, "selection": selection}
     for step in workspace.steps("training", steps, state, log_every=log_every):
@@ -126,7 +126,7 @@ def train_student(
         model.train()
         with compute.autocast():
             outputs = model(compute.images(random_shift_flip(images, shift_pixels, flip, rng)))
-        parts = loss_of(batch, (outputs - mean) / std, step / steps)
+        parts = loss_of(batch, model.standardised(outputs), step / steps)
         loss = torch.stack(list(parts.values())).sum()
         descent.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -136,7 +136,7 @@ def train_student(
         if workspace.should_log(step):
             numbers = {"loss": loss.item(), **{key: part.item() for key, part in parts.items()}, "learning_rate": rate}
         if (step + 1) % validate_every == 0 or step + 1 == steps:
-            numbers["validation"] = _validate(model, validation, label_space, compute)
+            numbers["validation"] = score(_outputs(model, validation[0], compute), validation[1], label_space)[1]
             selection.offer(model, numbers["validation"], step + 1)
         if numbers:
             workspace.log(step, **numbers)
@@ -145,6 +145,7 @@ def train_student(
     save_model(workspace.folder, model)
     return {
         "validation": float(selection.value or 0.0),
+        **_validation_figures(model, validation, label_space, compute),
         "selected_step": float(selection.steps_done),
         "steps": float(steps),
         "parameters": float(parameter_count(model)),
@@ -155,10 +156,9 @@ def _check(
     method: Method, name: str, label_space: LabelSpace, steps: int, warmup_steps: int, validate_every: int
 ) -> None:
     if label_space.kind not in method.tasks:
-        fits = "ce or kd" if label_space.kind == "class" else "mse or imitation"
         raise ConfigError(
-            f"method '{name}' must be one for {label_space.kind} labels, "
-            f"got one for {' and '.join(sorted(method.tasks))} labels; try {fits}."
+            f"method '{name}' must be one for {label_space.kind} labels, got one for "
+            f"{' and '.join(sorted(method.tasks))} labels; try {' or '.join(fitting_methods(label_space.kind))}."
         )
     if not 0 <= warmup_steps < steps:
         raise ConfigError(f"warmup_steps must be at least 0 and below steps, got {warmup_steps} of {steps} steps.")
@@ -170,9 +170,7 @@ def _initial_model(
     real: Rows, label_space: LabelSpace, network: str, options: Mapping[str, Any] | None, initial_seed: int
 ) -> ImageModel:
     pixel_mean, pixel_std = pixel_statistics(real.images)
-    label_mean, label_std = 0.0, 1.0
-    if label_space.kind == "scalar":
-        label_mean, label_std = float(np.mean(real.labels)), float(np.std(real.labels))
+    label_mean, label_std = label_statistics(real.labels, label_space)
     channels, height, width = real.images.shape[1:]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(initial_seed, "initial"))
@@ -197,12 +195,19 @@ def _optimizer(
     raise ConfigError(f"optimizer must be 'sgd' or 'adamw', got '{name}'.")
 
 
-def _validate(
+def _outputs(model: ImageModel, images: npt.NDArray[np.uint8], compute: Compute) -> npt.NDArray[np.float32]:
+    return predict(model, images, compute, batch_size=min(512, len(images)))
+
+
+def _validation_figures(
     model: ImageModel,
     validation: tuple[npt.NDArray[np.uint8], npt.NDArray[Any]],
     label_space: LabelSpace,
     compute: Compute,
-) -> float:
+) -> dict[str, float]:
+    """The figures that the one number of the selection was made from; none where it is the figure itself."""
+    if selection_metric(label_space) != "error":
+        return {}
     images, labels = validation
-    outputs = predict(model, images, compute, batch_size=min(512, len(images)))
-    return score(outputs, labels, label_space)[1]
+    found = headlines(figures(_outputs(model, images, compute), labels, label_space))
+    return {f"validation_{figure.metric}": figure.value for figure in found}

@@ -25,10 +25,10 @@ class Rows:
 
     Args:
         images: uint8 (N, C, H, W); may be a memory map.
-        labels: int64 (N,), or float32 (N,) in the label's own unit.
-        teacher_outputs: float32 (N, K) of the clean images, logits or predictions in the label's own unit.
-        soft_labels: for classes, whether the teacher's probabilities (softmax of ``teacher_outputs``) stand in for
-            the labels, in every method.
+        labels: a column of the label space, N rows.
+        teacher_outputs: float32 (N, K) of the clean images, logits and then predictions in the labels' own units.
+        soft_labels: whether the teacher's probabilities (softmax of its logits) stand in for the classes of the
+            labels, in every method.
     """
 
     images: npt.NDArray[np.uint8]
@@ -80,8 +80,9 @@ class DeviceBatches:
         batch_size: rows a batch.
         real_fraction: share of real rows in a batch where there are synthetic ones.
         seed: makes the order of rows; that of the real ones does not depend on the synthetic ones.
-        label_mean: subtracted from scalar labels and teacher outputs, in their own unit.
-        label_std: scalar labels and teacher outputs are divided by it.
+        label_mean: subtracted from continuous labels and from teacher outputs, in their own units; one number, or
+            one an output, (K,), with 0 for logits.
+        label_std: continuous labels and teacher outputs are divided by it; of the same shape, with 1 for logits.
         teacher_outputs: whether the batches carry the teacher's outputs.
         compute: where.
 
@@ -97,8 +98,8 @@ class DeviceBatches:
         batch_size: int,
         real_fraction: float,
         seed: int,
-        label_mean: float,
-        label_std: float,
+        label_mean: Tensor | float,
+        label_std: Tensor | float,
         teacher_outputs: bool,
         compute: Compute,
     ) -> None:
@@ -112,23 +113,38 @@ class DeviceBatches:
             for name, rows, share in zip(("real", "synthetic"), data.parts, shares, strict=False)
         ]
         self._images = self._joined([rows.images for rows in data.parts])
+        mean, std = (
+            torch.as_tensor(item, dtype=torch.float32, device=compute.device).expand(label_space.outputs)
+            for item in (label_mean, label_std)
+        )
         answers = [rows.teacher_outputs for rows in data.parts if rows.teacher_outputs is not None]
-        self._teacher: Tensor | None = None
-        if teacher_outputs:
-            self._teacher = (self._joined(answers).float() - label_mean) / label_std
-        if any(rows.soft_labels for rows in data.parts):
-            self._labels = torch.cat([self._probabilities(rows, label_space.classes) for rows in data.parts])
-        else:
-            labels = self._joined([rows.labels for rows in data.parts])
-            self._labels = labels.long() if label_space.kind == "class" else (labels.float() - label_mean) / label_std
+        self._teacher = (self._joined(answers).float() - mean) / std if teacher_outputs else None
+        self._values: Tensor | None = None
+        if not label_space.has_classes:
+            self._labels = (self._joined([rows.labels for rows in data.parts]).float() - mean) / std
+            return
+        self._labels = self._classes(data.parts, label_space)
+        if label_space.dimensions:
+            first = label_space.classes
+            values = [label_space.continuous_part(rows.labels).astype(np.float32) for rows in data.parts]
+            self._values = (self._joined(values) - mean[first:]) / std[first:]
 
     def _joined(self, arrays: Sequence[npt.NDArray[Any]]) -> Tensor:
         return torch.cat([torch.from_numpy(np.array(array)).to(self._compute.device) for array in arrays])
 
-    def _probabilities(self, rows: Rows, classes: int) -> Tensor:
-        if rows.soft_labels and rows.teacher_outputs is not None:
-            return self._joined([rows.teacher_outputs]).float().softmax(dim=1)
-        return torch.nn.functional.one_hot(self._joined([rows.labels]), classes).float()
+    def _classes(self, parts: Sequence[Rows], label_space: LabelSpace) -> Tensor:
+        """Classes int64 (N,), or probabilities float32 (N, C) where some of the parts have soft labels."""
+        classes = [self._joined([label_space.class_part(rows.labels)]) for rows in parts]
+        if not any(rows.soft_labels for rows in parts):
+            return torch.cat(classes)
+        probabilities = []
+        for rows, own in zip(parts, classes, strict=True):
+            if rows.soft_labels and rows.teacher_outputs is not None:
+                logits = self._joined([rows.teacher_outputs[:, : label_space.classes]])
+                probabilities.append(logits.float().softmax(dim=1))
+            else:
+                probabilities.append(torch.nn.functional.one_hot(own, label_space.classes).float())
+        return torch.cat(probabilities)
 
     def at(self, step: int) -> tuple[Tensor, Batch]:
         """Images, uint8 (B, C, H, W), and what else is known of the batch of ``step``; real rows first."""
@@ -136,8 +152,8 @@ class DeviceBatches:
             [batches.at(step) + offset for batches, offset in zip(self._batches, self._offsets, strict=False)]
         )
         index = torch.from_numpy(rows).to(self._compute.device, non_blocking=True)
-        teacher = None if self._teacher is None else self._teacher[index]
-        return self._images[index], Batch(self._labels[index], teacher)
+        teacher, values = (None if column is None else column[index] for column in (self._teacher, self._values))
+        return self._images[index], Batch(self._labels[index], teacher, values)
 
 
 def check_rows(
@@ -154,11 +170,13 @@ def check_rows(
             f"{where}: images must be uint8 (N, {', '.join(map(str, image_shape))}) with N >= 1, "
             f"got {rows.images.dtype} {rows.images.shape}."
         )
-    if rows.labels.shape != (count,):
-        raise DataError(f"{where}: labels must have shape ({count},), got {rows.labels.shape}.")
+    if rows.labels.shape != (count, *label_space.label_shape):
+        raise DataError(
+            f"{where}: labels must have shape {(count, *label_space.label_shape)}, got {rows.labels.shape}."
+        )
     label_space.check(rows.labels, where)
-    if rows.soft_labels and label_space.kind != "class":
-        raise DataError(f"{where}: soft labels must be of classes, got scalar labels; try hard labels.")
+    if rows.soft_labels and not label_space.has_classes:
+        raise DataError(f"{where}: soft labels must be of classes, got {label_space.kind} labels; try hard labels.")
     if teacher_outputs or rows.soft_labels:
         if rows.teacher_outputs is None:
             raise DataError(f"{where}: teacher outputs must be there for this method or these labels, got none.")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from data.errors import ConfigError
 from data.options import check_options
 from data.registry import Registry
 
@@ -21,14 +22,17 @@ class Batch:
     """What a method may know of a batch, beside the student's outputs. All tensors lie on the student's device.
 
     Args:
-        labels: class labels int64 (B,), or class probabilities float32 (B, K) where some rows have soft labels;
-            scalar labels float32 (B,), standardised by mean and standard deviation of the training labels.
-        teacher_outputs: logits (B, K), or scalar predictions (B, 1) standardised like the labels; float32, None
+        labels: where labels have a class, that class, int64 (B,), or class probabilities float32 (B, C) where some
+            rows have soft labels; otherwise scalars (B,) or vectors (B, L), float32, standardised by mean and
+            standard deviation of the training labels.
+        teacher_outputs: float32 (B, K), logits first and then predictions, these standardised like the labels; None
             unless the method needs them.
+        values: the continuous part of labels that also have a class, float32 (B, L), standardised; else None.
     """
 
     labels: Tensor
     teacher_outputs: Tensor | None = None
+    values: Tensor | None = None
 
     def teacher(self) -> Tensor:
         """The teacher's outputs.
@@ -40,13 +44,23 @@ class Batch:
             raise ValueError("batch must have teacher_outputs for this method, got none.")
         return self.teacher_outputs
 
+    def both(self) -> tuple[Tensor, Tensor]:
+        """The two parts of labels that have a class and a continuous part: ``labels`` and ``values``.
+
+        Raises:
+            ValueError: if the labels have one part only.
+        """
+        if self.values is None:
+            raise ValueError("batch must have values beside its classes for this method, got none.")
+        return self.labels, self.values
+
 
 class Method(Protocol):
     """One way to train a student; a frozen dataclass whose fields are its options.
 
     Attributes:
         needs: what it reads of a batch, of "labels" and "teacher_outputs".
-        tasks: kinds of label space it can serve, of "class" and "scalar".
+        tasks: kinds of label space it can serve, of "class", "scalar", "vector" and "class+scalar".
     """
 
     needs: ClassVar[frozenset[str]]
@@ -57,7 +71,7 @@ class Method(Protocol):
 
         Args:
             batch: labels and teacher outputs of the rows.
-            outputs: the student's outputs, (B, K) logits or (B, 1) standardised predictions.
+            outputs: the student's outputs (B, K): logits first, then standardised predictions.
             progress: share of the training steps already done, in [0, 1).
         """
         ...
@@ -76,6 +90,45 @@ def make_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
     defaults = {field.name: field.default for field in fields(cls) if field.default is not MISSING}
     method: Method = cls(**check_options(f"method '{name}'", options or {}, defaults))
     return method
+
+
+def fitting_methods(kind: str) -> list[str]:
+    """Names of the methods that serve a kind of label space."""
+    return [name for name in methods.names() if kind in methods.get(name).tasks]
+
+
+def check_share(method: str, option: str, value: float, example: float) -> None:
+    """Checks an option that divides a loss between two terms.
+
+    Raises:
+        ConfigError: if the value is not in [0, 1].
+    """
+    if not 0.0 <= value <= 1.0:
+        raise ConfigError(f"option '{option}' of method '{method}' must be in [0, 1], got {value}; try {example:g}.")
+
+
+def check_positive(method: str, option: str, value: float, example: float) -> None:
+    """Checks an option that must be above 0.
+
+    Raises:
+        ConfigError: if it is not.
+    """
+    if not value > 0.0:
+        raise ConfigError(f"option '{option}' of method '{method}' must be above 0, got {value}; try {example:g}.")
+
+
+def split_outputs(outputs: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits and predictions of labels that have a class and a continuous part.
+
+    Args:
+        outputs: (B, C + L).
+        values: (B, L), the continuous part of the labels.
+
+    Returns:
+        Views of the shapes (B, C) and (B, L).
+    """
+    classes = outputs.shape[1] - values.shape[1]
+    return outputs[:, :classes], outputs[:, classes:]
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

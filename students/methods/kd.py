@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from data.errors import ConfigError
-from students.methods import Batch, at_least_float32, methods
+from students.methods import Batch, at_least_float32, check_positive, check_share, methods
 from students.methods.ce import cross_entropy
 
 if TYPE_CHECKING:
@@ -51,10 +50,8 @@ class KnowledgeDistillation:
     temperature: float = 4.0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.alpha <= 1.0:
-            raise ConfigError(f"option 'alpha' of method 'kd' must be in [0, 1], got {self.alpha}; try 0.9.")
-        if not self.temperature > 0.0:
-            raise ConfigError(f"option 'temperature' of method 'kd' must be above 0, got {self.temperature}; try 4.")
+        check_share("kd", "alpha", self.alpha, 0.9)
+        check_positive("kd", "temperature", self.temperature, 4.0)
 
     def __call__(self, batch: Batch, outputs: Tensor, progress: float) -> dict[str, Tensor]:
         """The parts of the loss: ``ce`` and ``kd``."""

@@ -1,4 +1,4 @@
-"""Mean squared error: the student (or teacher) learns a scalar from labels alone."""
+"""Mean squared error: the student (or teacher) learns scalars or vectors from labels alone."""
 
 from __future__ import annotations
 
@@ -15,14 +15,23 @@ def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Mean squared error.
 
     Args:
-        outputs: predictions, (B, 1).
-        targets: (B,) or (B, 1), in the unit of ``outputs``; no gradient flows into them.
+        outputs: predictions, (B, L).
+        targets: (B, L), or (B,) where L is 1, in the unit of ``outputs``; no gradient flows into them.
 
     Returns:
-        The mean over the batch, a scalar.
+        The mean over batch and axes, a scalar.
+
+    Raises:
+        ValueError: if the shapes do not fit.
     """
-    # The reshape keeps (B, 1) - (B,) from silently becoming a (B, B) table.
-    return (at_least_float32(outputs) - targets.detach().reshape(outputs.shape)).square().mean()
+    # (B, 1) - (B,) would silently become a (B, B) table, and a plain reshape would take (L, B) for (B, L).
+    if targets.ndim == 1:
+        targets = targets[:, None]
+    if targets.shape != outputs.shape:
+        raise ValueError(
+            f"targets must have the shape {tuple(outputs.shape)} of the outputs, got {tuple(targets.shape)}."
+        )
+    return (at_least_float32(outputs) - targets.detach()).square().mean()
 
 
 @methods.register("mse")
@@ -30,11 +39,11 @@ def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
 class SquaredError:
     """Plain regression on standardised labels.
 
-    needs: labels. Tasks: scalar.
+    needs: labels. Tasks: scalar, vector.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"labels"})
-    tasks: ClassVar[frozenset[str]] = frozenset({"scalar"})
+    tasks: ClassVar[frozenset[str]] = frozenset({"scalar", "vector"})
 
     def __call__(self, batch: Batch, outputs: Tensor, progress: float) -> dict[str, Tensor]:
         """The parts of the loss: ``mse``."""

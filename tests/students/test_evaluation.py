@@ -7,13 +7,15 @@ import pytest
 import torch
 
 from data.compute import Compute
-from data.labels import LabelSpace
-from students.evaluation import at_least_as_good, predict, score
+from data.labels import Axis, LabelSpace
+from students.evaluation import Figure, at_least_as_good, figures, headlines, predict, score, selection_metric
 from students.model import build_model
 
 COMPUTE = Compute(torch.device("cpu"))
 CLASSES = LabelSpace("class", ("a", "b", "c"))
 SCALAR = LabelSpace("scalar", maximum=90.0)
+POSE = LabelSpace("vector", axes=(Axis("yaw", "degree", 0.0, 90.0), Axis("tilt", "radian", -3.0, 1.0)))
+BOTH = LabelSpace("class+scalar", ("a", "b", "c"), name="angle", unit="degree", minimum=-20.0, maximum=20.0)
 
 
 def test_predict_equals_one_image_at_a_time() -> None:
@@ -63,6 +65,53 @@ def test_scores_equal_loops() -> None:
     assert value == pytest.approx(error)
 
 
+def test_figures_of_a_vector_equal_loops() -> None:
+    rng = np.random.default_rng(1)
+    labels = np.stack([rng.uniform(0, 90, 20), rng.uniform(-3, 1, 20)], axis=1).astype(np.float32)
+    outputs = labels + rng.normal(size=(20, 2)).astype(np.float32) * [10, 1]
+    errors = [sum(abs(float(outputs[i, k]) - float(labels[i, k])) for i in range(20)) / 20 for k in range(2)]
+    share, *axes = figures(outputs, labels, POSE)
+    assert (share.metric, share.unit, share.of) == ("mae", "% of range", "")
+    assert share.value == pytest.approx(100 * (errors[0] / 90 + errors[1] / 4) / 2)
+    assert [(axis.metric, axis.unit, axis.of) for axis in axes] == [
+        ("mae", "degree", "yaw"),
+        ("mae", "radian", "tilt"),
+    ]
+    assert [axis.value for axis in axes] == pytest.approx(errors)
+    assert headlines((share, *axes)) == (share,)
+    assert score(outputs, labels, POSE) == ("mae", share.value)
+
+
+def test_figures_of_a_class_with_a_scalar_equal_loops() -> None:
+    rng = np.random.default_rng(2)
+    labels = np.stack([rng.integers(0, 3, 25), rng.uniform(-20, 20, 25)], axis=1).astype(np.float32)
+    outputs = rng.normal(size=(25, 4)).astype(np.float32)
+    # Predictions larger than any logit: they must not take part in choosing the class.
+    outputs[:, 3] += 40.0
+    right = sum(max(range(3), key=lambda c: outputs[row, c]) == labels[row, 0] for row in range(25))
+    error = sum(abs(float(outputs[row, 3]) - float(labels[row, 1])) for row in range(25)) / 25
+    accuracy, mae = figures(outputs, labels, BOTH)
+    assert (accuracy.metric, accuracy.unit, accuracy.of) == ("accuracy", "%", "")
+    assert (mae.metric, mae.unit, mae.of) == ("mae", "degree", "")
+    assert accuracy.value == pytest.approx(100 * right / 25)
+    assert mae.value == pytest.approx(error)
+    assert headlines((accuracy, mae)) == (accuracy, mae)
+    assert score(outputs, labels, BOTH) == ("error", pytest.approx(100 - 100 * right / 25 + 100 * error / 40))
+
+
+def test_classes_and_scalars_have_one_figure() -> None:
+    (accuracy,) = figures(np.eye(3), np.arange(3), CLASSES)
+    assert accuracy == Figure("accuracy", 100.0, "%")
+    (mae,) = figures(np.array([[4.0]]), np.array([1.0], np.float32), LabelSpace("scalar", unit="year", maximum=9.0))
+    assert mae == Figure("mae", 3.0, "year")
+
+
+@pytest.mark.parametrize("space", [CLASSES, SCALAR, POSE, BOTH])
+def test_a_score_is_of_the_metric_that_selects(space: LabelSpace) -> None:
+    labels = np.zeros((2, *space.label_shape), space.dtype)
+    assert score(np.zeros((2, space.outputs)), labels, space)[0] == selection_metric(space)
+
+
 def test_rows_must_fit() -> None:
     with pytest.raises(ValueError, match="got 2 and 3"):
         score(np.zeros((2, 3)), np.zeros(3, np.int64), CLASSES)
@@ -77,3 +126,4 @@ def test_better_means_higher_accuracy_and_lower_error() -> None:
     assert not at_least_as_good("mae", 3.0, 2.0)
     assert at_least_as_good("mae", 2.0, 2.0)
     assert not at_least_as_good("mae", float("nan"), 2.0)
+    assert at_least_as_good("error", 7.0, 8.0)

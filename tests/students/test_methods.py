@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from data.errors import ConfigError
-from students.methods import Batch, make_method
+from students.methods import Batch, fitting_methods, make_method
 from students.methods.ce import cross_entropy
 from students.methods.kd import kd_loss
 from students.methods.mse import squared_error
@@ -93,16 +93,90 @@ def test_imitation_is_the_blended_target_up_to_a_constant() -> None:
 def test_squared_error_never_broadcasts() -> None:
     outputs = torch.tensor([[1.0], [2.0], [4.0]])
     assert squared_error(outputs, torch.tensor([1.0, 0.0, 1.0])).item() == pytest.approx((0 + 4 + 9) / 3)
-    with pytest.raises(RuntimeError):
-        squared_error(outputs, torch.zeros(9))
+    for wrong in ((9,), (3, 3), (1, 3), (1, 1)):
+        with pytest.raises(ValueError, match=r"must have the shape \(3, 1\) of the outputs"):
+            squared_error(outputs, torch.zeros(wrong))
+
+
+def test_squared_error_of_vectors_equals_a_loop() -> None:
+    rng = torch.Generator().manual_seed(1)
+    outputs, targets = torch.randn(2, 5, 3, generator=rng, dtype=torch.float64)
+    loop = sum((outputs[row, axis] - targets[row, axis]).item() ** 2 for row in range(5) for axis in range(3))
+    assert squared_error(outputs, targets).item() == pytest.approx(loop / 15, abs=1e-12)
+    # As many numbers, in another order, are not the same targets.
+    for wrong in (targets.T, targets.reshape(-1), targets[:, :1], targets[:1]):
+        with pytest.raises(ValueError, match=r"must have the shape \(5, 3\)"):
+            squared_error(outputs, wrong)
+
+
+def joint_example() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Student and teacher outputs (4, 6) whose logits are the golden ones, classes and values."""
+    student, teacher, labels = golden()
+    values = torch.tensor([[0.5], [-1.0], [2.0], [0.25]], dtype=torch.float64)
+    predictions = torch.tensor([[0.0], [-1.5], [1.0], [0.75]], dtype=torch.float64)
+    imitated = torch.tensor([[0.25], [-1.0], [1.5], [-0.25]], dtype=torch.float64)
+    return torch.cat([student, predictions], 1), torch.cat([teacher, imitated], 1), labels, values
+
+
+def test_joint_is_cross_entropy_and_squared_error_of_its_parts() -> None:
+    student, _, labels, values = joint_example()
+    parts = make_method("joint", {"scalar_weight": 3.0})(Batch(labels, values=values), student, 0.0)
+    assert set(parts) == {"ce", "mse"}
+    assert parts["ce"].item() == pytest.approx(1.5627947425, abs=1e-9)
+    assert parts["mse"].item() == pytest.approx(3.0 * (0.25 + 0.25 + 1.0 + 0.25) / 4, abs=1e-12)
+
+
+def test_joint_kd_is_kd_of_the_class_and_imitation_of_the_scalar() -> None:
+    student, teacher, labels, values = joint_example()
+    options = {"alpha": 0.25, "temperature": 4.0, "label_weight": 0.3, "scalar_weight": 2.0}
+    parts = make_method("joint_kd", options)(Batch(labels, teacher, values), student, 0.0)
+    kd = make_method("kd", {"alpha": 0.25, "temperature": 4.0})(Batch(labels, teacher[:, :5]), student[:, :5], 0.0)
+    imitation = make_method("imitation", {"label_weight": 0.3})(Batch(values, teacher[:, 5:]), student[:, 5:], 0.0)
+    expected = {**kd, **{name: 2.0 * part for name, part in imitation.items()}}
+    assert list(parts) == ["ce", "kd", "label", "teacher"]
+    for name, part in parts.items():
+        assert part.item() == pytest.approx(expected[name].item(), abs=1e-12), name
+    errors = (0.25**2 + 0.5**2 + 0.5**2 + 1.0**2) / 4
+    assert parts["teacher"].item() == pytest.approx(2.0 * 0.7 * errors, abs=1e-12)
+
+
+def test_joint_methods_need_both_parts_of_the_label() -> None:
+    student, teacher, labels, _ = joint_example()
+    for name in ("joint", "joint_kd"):
+        with pytest.raises(ValueError, match="values beside its classes"):
+            make_method(name)(Batch(labels, teacher), student, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("class", ["ce", "kd"]),
+        ("scalar", ["imitation", "mse"]),
+        ("vector", ["imitation", "mse"]),
+        ("class+scalar", ["joint", "joint_kd"]),
+    ],
+)
+def test_every_kind_of_label_has_a_baseline_and_a_distillation(kind: str, names: list[str]) -> None:
+    assert set(names) <= set(fitting_methods(kind))
 
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("kd", {"alpha": 1.5}), ("kd", {"temperature": 0.0}), ("imitation", {"label_weight": -0.1})],
+    [
+        ("kd", {"alpha": 1.5}),
+        ("kd", {"temperature": 0.0}),
+        ("imitation", {"label_weight": -0.1}),
+        ("joint", {"scalar_weight": 0.0}),
+        ("joint_kd", {"alpha": -0.5}),
+        ("joint_kd", {"temperature": -1.0}),
+        ("joint_kd", {"label_weight": 2.0}),
+        ("joint_kd", {"scalar_weight": -1.0}),
+    ],
 )
 def test_options_out_of_range_are_refused(name: str, options: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match=r"must be .*, got .*; try"):
+    with pytest.raises(
+        ConfigError, match=rf"option '{next(iter(options))}' of method '{name}' must be .*, got .*; try"
+    ):
         make_method(name, options)
 
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from data.compute import Compute
 from data.errors import DataError
-from data.labels import LabelSpace
+from data.labels import Axis, LabelSpace
 from students.evaluation import predict
-from students.model import build_model, load_model, pixel_statistics, save_model
+from students.model import build_model, label_statistics, load_model, pixel_statistics, save_model
 
 COMPUTE = Compute(torch.device("cpu"))
 SCALAR = LabelSpace("scalar", name="angle", unit="degree", maximum=90.0)
 CLASSES = LabelSpace("class", ("a", "b", "c"))
+POSE = LabelSpace("vector", axes=(Axis("yaw", "degree", 0.0, 90.0), Axis("tilt", "radian", -3.0, 1.0)))
+BOTH = LabelSpace("class+scalar", ("a", "b", "c"), maximum=90.0)
 
 
 @pytest.mark.parametrize("rows_a_block", [1, 3, 100])
@@ -38,9 +43,51 @@ def test_a_model_normalises_its_images_and_scales_its_outputs() -> None:
     torch.testing.assert_close(model(images), model.network(normalised) * 30.0 + 45.0, rtol=1e-4, atol=1e-2)
 
 
+def labels_of(space: LabelSpace, count: int = 12) -> npt.NDArray[Any]:
+    rng = np.random.default_rng(3)
+    classes = rng.integers(0, 3, count) if space.has_classes else None
+    return space.join(classes, rng.uniform(0, 50, (count, len(space.dimensions))) if space.dimensions else None)
+
+
+@pytest.mark.parametrize("space", [SCALAR, CLASSES, POSE, BOTH])
+def test_label_statistics_equal_loops(space: LabelSpace) -> None:
+    labels = labels_of(space)
+    mean, std = label_statistics(labels, space)
+    assert mean.shape == std.shape == (() if space.kind in ("class", "scalar") else (space.outputs,))
+    wanted = [(0.0, 1.0)] * space.classes
+    for axis in range(len(space.dimensions)):
+        column = [float(value) for value in labels.reshape(len(labels), -1)[:, axis + space.has_classes]]
+        middle = sum(column) / len(column)
+        wanted.append((middle, (sum((value - middle) ** 2 for value in column) / len(column)) ** 0.5))
+    outputs = np.broadcast_to(np.stack([mean, std], axis=-1), (space.outputs, 2))
+    np.testing.assert_allclose(outputs, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("space", [POSE, BOTH])
+def test_every_output_has_a_scale_of_its_own(space: LabelSpace) -> None:
+    mean, std = label_statistics(labels_of(space), space)
+    model = build_model("convnet", {"channels": 3}, (1, 8, 8), space, [60.0], [50.0], mean, std).eval()
+    images = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (4, 1, 8, 8)).astype(np.uint8))
+    plain = model.network((images.float() - 60.0) / 50.0)
+    outputs = model(images)
+    for output in range(space.outputs):
+        expected = plain[:, output] * float(std[output]) + float(mean[output])
+        torch.testing.assert_close(outputs[:, output], expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(model.standardised(outputs), plain, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(outputs[:, : space.classes], plain[:, : space.classes])
+
+
 @pytest.mark.parametrize("space", [SCALAR, CLASSES])
+def test_the_scales_of_a_class_and_of_a_scalar_are_single_numbers_in_files(space: LabelSpace, tmp_path: Path) -> None:
+    save_model(tmp_path, build_model("convnet", {"channels": 3}, (1, 8, 8), space, [60.0], [50.0], 3.0, 2.0))
+    weights = load_file(tmp_path / "model.safetensors")
+    assert weights["label_mean"].shape == weights["label_std"].shape == ()
+
+
+@pytest.mark.parametrize("space", [SCALAR, CLASSES, POSE, BOTH])
 def test_files_bring_back_the_same_model(space: LabelSpace, tmp_path: Path) -> None:
-    model = build_model("resnet", {"depth": 8, "width": 4}, (1, 8, 8), space, [60.0], [50.0], 3.0, 2.0)
+    scale = label_statistics(labels_of(space), space)
+    model = build_model("resnet", {"depth": 8, "width": 4}, (1, 8, 8), space, [60.0], [50.0], *scale)
     images = np.random.default_rng(2).integers(0, 256, (5, 1, 8, 8)).astype(np.uint8)
     model(torch.from_numpy(images))  # moves the batch statistics away from their start
     save_model(tmp_path, model)

@@ -29,6 +29,7 @@ def offered(selection: Selection, values: list[float]) -> torch.nn.Linear:
         ("accuracy", True, [90.0, 90.0, 70.0], 2),  # of equals the later
         ("mae", True, [3.0, 1.0, 2.0], 2),
         ("mae", True, [float("inf"), 2.0], 2),
+        ("error", True, [30.0, 12.0, 15.0], 2),
         ("accuracy", False, [50.0, 90.0, 70.0], 3),
     ],
 )

@@ -12,7 +12,7 @@ import torch
 
 from data.compute import Compute
 from data.errors import ConfigError, DataError, StageError
-from data.labels import LabelSpace
+from data.labels import Axis, LabelSpace
 from data.workspace import Workspace, read_log
 from students.evaluation import predict, score
 from students.model import load_model
@@ -78,6 +78,62 @@ def test_it_learns_scalars_in_their_own_unit(tmp_path: Path) -> None:
     assert np.abs(outputs[:, 0] - angles(40, 2)[1]).mean() < 6.0
 
 
+def poses(count: int, seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    """The left half is as bright as the first label says, the right half as the second."""
+    rng = np.random.default_rng(seed)
+    labels = np.stack([rng.uniform(0, 90, count), rng.uniform(-1, 1, count)], axis=1).astype(np.float32)
+    images = np.empty((count, 1, 8, 8), np.uint8)
+    images[..., :4] = (labels[:, 0] * 2.5)[:, None, None, None]
+    images[..., 4:] = (labels[:, 1] * 100 + 125)[:, None, None, None]
+    return images, labels
+
+
+def test_it_learns_vectors_in_the_units_of_their_axes(tmp_path: Path) -> None:
+    space = LabelSpace("vector", axes=(Axis("yaw", "degree", 0.0, 90.0), Axis("tilt", "radian", -1.0, 1.0)))
+    images, labels = poses(80, 0)
+    validation = poses(40, 1)
+    metrics = train(tmp_path, TrainingData(Rows(images, labels)), space, method="mse", steps=120, validation=validation)
+    model = load_model(tmp_path, COMPUTE)
+    assert model.label_mean.shape == model.label_std.shape == (2,)
+    np.testing.assert_allclose(model.label_mean, labels.mean(axis=0), rtol=1e-5)
+    outputs = predict(model, validation[0], COMPUTE, batch_size=40)
+    wrong = np.abs(outputs - validation[1]).mean(axis=0)
+    assert metrics["validation"] == pytest.approx(100 * (wrong[0] / 90 + wrong[1] / 2) / 2, rel=1e-5)
+    assert wrong[0] < 9
+    assert wrong[1] < 0.2
+
+
+def test_it_learns_a_class_with_a_scalar(tmp_path: Path) -> None:
+    space = LabelSpace("class+scalar", ("left", "right", "absent"), unit="degree", maximum=90.0)
+
+    def rows(count: int, seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        rng = np.random.default_rng(seed)
+        classes, values = rng.integers(0, 2, count), rng.uniform(0, 90, count)
+        images = np.zeros((count, 1, 8, 8), np.uint8)
+        for side in (0, 1):
+            images[classes == side, :, :, 4 * side : 4 * side + 4] = (60 + values[classes == side] * 2)[
+                :, None, None, None
+            ]
+        return images, space.join(classes, values[:, None])
+
+    images, labels = rows(100, 0)
+    validation = rows(50, 1)
+    metrics = train(
+        tmp_path, TrainingData(Rows(images, labels)), space, method="joint", steps=120, validation=validation
+    )
+    model = load_model(tmp_path, COMPUTE)
+    assert model.label_mean.tolist() == [0.0, 0.0, 0.0, pytest.approx(labels[:, 1].mean(), rel=1e-5)]
+    assert model.label_std.tolist()[:3] == [1.0, 1.0, 1.0]
+    outputs = predict(model, validation[0], COMPUTE, batch_size=50)
+    accuracy = 100 * np.mean(outputs[:, :3].argmax(axis=1) == validation[1][:, 0])
+    error = np.abs(outputs[:, 3] - validation[1][:, 1]).mean()
+    assert metrics["validation_accuracy"] == pytest.approx(accuracy)
+    assert metrics["validation_mae"] == pytest.approx(error, rel=1e-5)
+    assert metrics["validation"] == pytest.approx(100 - accuracy + 100 * error / 90, rel=1e-5)
+    assert accuracy > 90
+    assert error < 9
+
+
 def test_synthetic_rows_and_a_teacher_reach_the_loss(tmp_path: Path) -> None:
     images, labels = bars(64, 0)
     teacher = np.eye(3, dtype=np.float32)[labels] * 5
@@ -140,7 +196,10 @@ def test_a_loss_that_explodes_stops_the_stage(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "mse"}, "method 'mse' must be one for class labels, got one for scalar labels; try ce or kd"),
+        (
+            {"method": "mse"},
+            "method 'mse' must be one for class labels, got one for scalar and vector labels; try ce or kd",
+        ),
         ({"steps": 0}, "warmup_steps"),
         ({"warmup_steps": 30}, "warmup_steps"),
         ({"validate_every": 0}, "validate_every"),

@@ -10,12 +10,14 @@ import torch
 
 from data.compute import Compute
 from data.errors import ConfigError, DataError
-from data.labels import LabelSpace
+from data.labels import Axis, LabelSpace
 from students.training_data import DeviceBatches, Rows, TrainingData, batch_shares
 
 COMPUTE = Compute(torch.device("cpu"))
 CLASSES = LabelSpace("class", ("a", "b", "c", "d"))
 SCALAR = LabelSpace("scalar", maximum=90.0)
+POSE = LabelSpace("vector", axes=(Axis("yaw", "degree", 0.0, 90.0), Axis("tilt", "radian", -300.0, 300.0)))
+BOTH = LabelSpace("class+scalar", ("a", "b", "c"), maximum=90.0)
 
 
 def rows(count: int, first: int, space: LabelSpace = CLASSES) -> Rows:
@@ -81,6 +83,47 @@ def test_scalars_are_standardised() -> None:
     torch.testing.assert_close(batch.teacher(), ((number + 0.5 - 4.0) / 2.0)[:, None])
 
 
+def test_every_axis_of_a_vector_is_standardised_by_its_own_scale() -> None:
+    def poses(count: int, first: int) -> Rows:
+        number = np.arange(first, first + count, dtype=np.float32)
+        images = np.broadcast_to(number[:, None, None, None], (count, 1, 8, 8)).astype(np.uint8)
+        return Rows(images, np.stack([number, -2 * number], 1), np.stack([number + 0.5, number], 1))
+
+    scale = {"label_mean": torch.tensor([4.0, 6.0]), "label_std": torch.tensor([2.0, 8.0])}
+    images, batch = batches(TrainingData(poses(10, 0), poses(30, 100)), POSE, **scale).at(1)
+    assert batch.labels.shape == batch.teacher().shape == (8, 2)
+    assert batch.values is None
+    for row, image in enumerate(images):
+        number = float(image[0, 0, 0])
+        assert batch.labels[row].tolist() == [(number - 4.0) / 2.0, (-2 * number - 6.0) / 8.0]
+        assert batch.teacher()[row].tolist() == [(number + 0.5 - 4.0) / 2.0, (number - 6.0) / 8.0]
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_class_and_a_scalar_stay_together(soft: bool) -> None:
+    def both(count: int, first: int, soft_labels: bool) -> Rows:
+        number = np.arange(first, first + count, dtype=np.float32)
+        images = np.broadcast_to(number[:, None, None, None], (count, 1, 8, 8)).astype(np.uint8)
+        outputs = np.stack([number, number + 1, number * 0, number + 0.5], 1)
+        return Rows(images, np.stack([number % 3, number], 1), outputs, soft_labels=soft_labels)
+
+    data = TrainingData(both(10, 0, False), both(30, 100, soft))
+    scale = {"label_mean": torch.tensor([0.0, 0.0, 0.0, 4.0]), "label_std": torch.tensor([1.0, 1.0, 1.0, 2.0])}
+    images, batch = batches(data, BOTH, **scale).at(1)
+    classes, values = batch.both()
+    assert values.shape == (8, 1)
+    assert classes.shape == ((8, 3) if soft else (8,))
+    for row, image in enumerate(images):
+        number = int(image[0, 0, 0])
+        assert values[row].tolist() == [(number - 4.0) / 2.0]
+        assert batch.teacher()[row].tolist() == [number, number + 1, 0.0, (number + 0.5 - 4.0) / 2.0]
+        if not soft:
+            assert classes[row] == number % 3
+            continue
+        expected = torch.tensor([number, number + 1.0, 0.0]).softmax(0) if number >= 100 else torch.eye(3)[number % 3]
+        torch.testing.assert_close(classes[row], expected)
+
+
 def test_the_order_of_real_rows_does_not_depend_on_synthetic_ones() -> None:
     mixed = batches(TrainingData(rows(10, 0), rows(30, 100)), real_fraction=0.5, batch_size=8)
     alone = batches(TrainingData(rows(10, 0)), batch_size=4)
@@ -110,6 +153,20 @@ def test_a_share_without_rows_is_refused() -> None:
 def test_rows_that_do_not_fit_are_named(broken: Rows, message: str) -> None:
     with pytest.raises(DataError, match=message):
         batches(TrainingData(rows(10, 0), broken))
+
+
+def test_labels_of_another_kind_are_named() -> None:
+    with pytest.raises(DataError, match=r"real rows: labels must have shape \(10, 2\), got \(10,\)"):
+        batches(TrainingData(rows(10, 0, SCALAR)), POSE)
+    with pytest.raises(DataError, match=r"real rows: labels must have shape \(10, 2\), got \(10,\)"):
+        batches(TrainingData(rows(10, 0)), BOTH)
+
+
+def test_soft_vectors_are_refused() -> None:
+    labels = np.zeros((5, 2), np.float32)
+    vectors = Rows(rows(5, 0).images, labels, labels, soft_labels=True)
+    with pytest.raises(DataError, match="soft labels must be of classes, got vector labels"):
+        batches(TrainingData(vectors), POSE)
 
 
 def test_soft_scalars_are_refused() -> None:
