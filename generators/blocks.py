@@ -1,25 +1,27 @@
-"""The parts that the GAN networks share: conditional batch norm, residual blocks, and the two bodies."""
+"""The parts that residual GAN networks share: the plan of channels, conditional batch norm, and residual blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
-from typing import cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from data.errors import ConfigError
-from generators.spectral import full_precision, spectral
+from generators.layers import PLAIN, SPECTRAL, Layers
+from generators.spectral import full_precision
 
 SIDES = (8, 16, 32, 64, 128)
 
-#: Makes the layer that maps a condition to one number a channel: an embedding or a linear layer.
+#: Channels, height and width.
+ImageShape = tuple[int, int, int]
+
+#: Makes the layer that maps a condition to one number a channel: an embedding, a linear layer, or both.
 ConditionMap = Callable[[int], nn.Module]
 
 
-def channel_plan(image_shape: tuple[int, int, int], width: int) -> list[int]:
+def channel_plan(image_shape: ImageShape, width: int) -> list[int]:
     """Channels at the sides 4, 8, ... up to the image's own side: ``width`` there, doubled at each halving.
 
     The growth stops at 8 x ``width``, as in the 32-pixel networks of Miyato et al. (2018).
@@ -38,12 +40,11 @@ def channel_plan(image_shape: tuple[int, int, int], width: int) -> list[int]:
     return [width * min(2**level, 8) for level in range(halvings, -1, -1)]
 
 
-def convolution(inputs: int, outputs: int, size: int) -> nn.Conv2d:
-    """A convolution that keeps the side, Xavier-initialised (gain sqrt 2 for 3 x 3, as SNGAN)."""
-    layer = nn.Conv2d(inputs, outputs, size, padding=size // 2)
-    nn.init.xavier_uniform_(layer.weight, gain=2**0.5 if size > 1 else 1.0)
-    nn.init.zeros_(cast(torch.Tensor, layer.bias))
-    return layer
+def check_at_least(least: int, **options: int) -> None:
+    """Raises ConfigError if one of a family's options is smaller."""
+    for name, value in options.items():
+        if value < least:
+            raise ConfigError(f"option '{name}' of a generator must be at least {least}, got {value}.")
 
 
 class ConditionalBatchNorm(nn.Module):
@@ -53,21 +54,22 @@ class ConditionalBatchNorm(nn.Module):
 
     Args:
         channels: channels of the input.
-        condition_map: makes the maps from a condition to one number a channel; both start at zero.
+        condition_map: makes the maps from a condition to one number a channel; None for a plain batch norm with a gain
+            and a bias of its own, which ignores the condition.
     """
 
-    def __init__(self, channels: int, condition_map: ConditionMap) -> None:
+    def __init__(self, channels: int, condition_map: ConditionMap | None) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.gain = condition_map(channels)
-        self.bias = condition_map(channels)
-        for layer in (self.gain, self.bias):
-            nn.init.zeros_(cast(torch.Tensor, layer.weight))
+        self.norm = nn.BatchNorm2d(channels, affine=condition_map is None)
+        self.gain = condition_map(channels) if condition_map else None
+        self.bias = condition_map(channels) if condition_map else None
 
-    def forward(self, images: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, condition: object) -> torch.Tensor:
         """Features (B, channels, H, W) and a condition of B rows to features of the same shape."""
-        normalised = self.norm(images)
-        with full_precision(images):
+        normalised: torch.Tensor = self.norm(features)
+        if self.gain is None or self.bias is None:
+            return normalised
+        with full_precision(features):
             gain = (1.0 + self.gain(condition)).to(normalised.dtype)[:, :, None, None]
             bias = self.bias(condition).to(normalised.dtype)[:, :, None, None]
         scaled: torch.Tensor = normalised * gain + bias
@@ -81,15 +83,15 @@ class UpBlock(nn.Module):
     up-sampling, which is the same function at a quarter of the work.
     """
 
-    def __init__(self, inputs: int, outputs: int, condition_map: ConditionMap) -> None:
+    def __init__(self, inputs: int, outputs: int, condition_map: ConditionMap | None, layers: Layers = PLAIN) -> None:
         super().__init__()
         self.norm1 = ConditionalBatchNorm(inputs, condition_map)
         self.norm2 = ConditionalBatchNorm(outputs, condition_map)
-        self.conv1 = convolution(inputs, outputs, 3)
-        self.conv2 = convolution(outputs, outputs, 3)
-        self.skip = convolution(inputs, outputs, 1)
+        self.conv1 = layers.convolution(inputs, outputs, 3)
+        self.conv2 = layers.convolution(outputs, outputs, 3)
+        self.skip = layers.convolution(inputs, outputs, 1)
 
-    def forward(self, features: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, condition: object) -> torch.Tensor:
         """(B, inputs, H, W) to (B, outputs, 2 H, 2 W)."""
         hidden = functional.relu(self.norm1(features, condition))
         hidden = self.conv1(functional.interpolate(hidden, scale_factor=2.0, mode="nearest"))
@@ -101,7 +103,7 @@ class UpBlock(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """Discriminator block: two convolutions with spectral norm, average pooling, and a skip.
+    """Discriminator block: two convolutions, average pooling, and a skip.
 
     Source: Miyato & Koyama, 2018, arXiv 1802.05637. The skip pools before its 1 x 1 convolution, which is
     the same function at a quarter of the work.
@@ -111,15 +113,16 @@ class DownBlock(nn.Module):
         outputs: channels out.
         pool: whether the side is halved.
         first: whether the input is the image, which a leading ReLU would cut.
+        layers: makes the convolutions.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, pool: bool, first: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, *, pool: bool, first: bool, layers: Layers = SPECTRAL) -> None:
         super().__init__()
         self.pool = pool
         self.first = first
-        self.conv1 = spectral(convolution(inputs, outputs, 3))
-        self.conv2 = spectral(convolution(outputs, outputs, 3))
-        self.skip = spectral(convolution(inputs, outputs, 1))
+        self.conv1 = layers.convolution(inputs, outputs, 3)
+        self.conv2 = layers.convolution(outputs, outputs, 3)
+        self.skip = layers.convolution(inputs, outputs, 1)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(B, inputs, H, W) to (B, outputs, H, W), or half the side with ``pool``."""
@@ -129,44 +132,3 @@ class DownBlock(nn.Module):
             features, hidden = functional.avg_pool2d(features, 2), functional.avg_pool2d(hidden, 2)
         added: torch.Tensor = hidden.add(self.skip(features))
         return added
-
-
-class GeneratorBody(nn.Module):
-    """Latent and condition to an image: linear layer, up blocks, batch norm, ReLU, convolution, tanh."""
-
-    def __init__(
-        self, image_shape: tuple[int, int, int], latent_size: int, width: int, condition_map: ConditionMap
-    ) -> None:
-        super().__init__()
-        plan = channel_plan(image_shape, width)
-        self.start = nn.Linear(latent_size, plan[0] * 16)
-        nn.init.xavier_uniform_(self.start.weight)
-        nn.init.zeros_(self.start.bias)
-        self.blocks = nn.ModuleList(UpBlock(inputs, outputs, condition_map) for inputs, outputs in pairwise(plan))
-        self.norm = nn.BatchNorm2d(plan[-1])
-        self.end = convolution(plan[-1], image_shape[0], 3)
-
-    def forward(self, latents: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """Latents (B, latent_size) and a condition of B rows to float32 images (B, C, H, W) in [-1, 1]."""
-        features = self.start(latents).unflatten(1, (-1, 4, 4))
-        for block in self.blocks:
-            features = block(features, condition)
-        image: torch.Tensor = self.end(functional.relu(self.norm(features)))
-        return image.float().tanh()
-
-
-class DiscriminatorBody(nn.Module):
-    """Image to its last feature map, (B, features, 4, 4) after a ReLU."""
-
-    def __init__(self, image_shape: tuple[int, int, int], width: int) -> None:
-        super().__init__()
-        plan = [image_shape[0], *reversed(channel_plan(image_shape, width))]
-        last = len(plan) - 2
-        self.features = plan[-1]
-        self.blocks = nn.Sequential(
-            *(DownBlock(plan[i], plan[i + 1], pool=i < last, first=i == 0) for i in range(last + 1))
-        )
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (B, C, H, W) to features."""
-        return functional.relu(self.blocks(images))

@@ -1,4 +1,4 @@
-"""The label embedding of CcGAN (improved label input): a scalar label becomes a vector of features."""
+"""The label embedding of CcGAN (improved label input): a continuous label becomes a vector of features."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from data.compute import Compute
 from data.errors import ConfigError
 from data.random import derive_seed
 from data.workspace import Workspace
-from generators.blocks import channel_plan
+from generators.blocks import ImageShape, channel_plan
 from generators.spectral import full_precision
 
 #: Noise on the distinct labels while the label network learns, in normalised units (Ding et al., 2023).
@@ -33,6 +33,7 @@ class LabelEmbedding(nn.Module):
 
     Args:
         size: length of h, a multiple of 8 from 32 on: with few channels a group, the norm wipes the label out.
+        dimensions: values L of a label.
 
     Raises:
         ConfigError: for another size.
@@ -41,12 +42,12 @@ class LabelEmbedding(nn.Module):
     centre: torch.Tensor
     scale: torch.Tensor
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, dimensions: int = 1) -> None:
         super().__init__()
-        if size < 32 or size % 8:
-            raise ConfigError(f"embedding_size must be a multiple of 8 and at least 32, got {size}; try 128.")
+        check_embedding_size(size)
+        self.size, self.dimensions = size, dimensions
         layers: list[nn.Module] = []
-        for inputs in (1, size, size, size):
+        for inputs in (dimensions, size, size, size):
             layers += [nn.Linear(inputs, size), nn.GroupNorm(8, size), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(size, size), nn.ReLU())
         self.register_buffer("centre", torch.zeros(size))
@@ -54,22 +55,41 @@ class LabelEmbedding(nn.Module):
 
     @torch.no_grad()
     def standardise(self) -> None:
-        """Centres the embeddings of the labels from 0 to 1, and gives them a root mean square length of 4."""
-        raw = self.layers(torch.linspace(0.0, 1.0, 257, device=self.centre.device)[:, None])
+        """Centres the embeddings of the labels from 0 to 1, and gives them a root mean square length of 4.
+
+        The labels are 257 even steps of a scalar, or 1,024 points of a Halton sequence in the cube of a vector.
+        """
+        raw = self.layers(_spread(self.dimensions).to(self.centre.device))
         self.centre.copy_(raw.mean(dim=0))
         self.scale.copy_(_LENGTH / (raw - self.centre).square().sum(dim=1).mean().sqrt().clamp_min(1e-6))
 
     def forward(self, labels: torch.Tensor) -> torch.Tensor:
-        """Normalised labels (B,) to embeddings (B, size), float32."""
+        """Normalised labels (B,) or (B, L) to embeddings (B, size), float32."""
         with full_precision(labels):
-            embedded: torch.Tensor = (self.layers(labels.float()[:, None]) - self.centre) * self.scale
+            columns = labels.float().reshape(-1, self.dimensions)
+            embedded: torch.Tensor = (self.layers(columns) - self.centre) * self.scale
         return embedded
+
+
+def check_embedding_size(size: int) -> None:
+    """Raises ConfigError unless ``size`` is a multiple of 8 from 32 on."""
+    if size < 32 or size % 8:
+        raise ConfigError(f"embedding_size must be a multiple of 8 and at least 32, got {size}; try 128.")
+
+
+def _spread(dimensions: int) -> torch.Tensor:
+    """Points that fill the unit cube evenly, float32 (n, dimensions)."""
+    if dimensions == 1:
+        return torch.linspace(0.0, 1.0, 257)[:, None]
+    from scipy.stats import qmc
+
+    return torch.from_numpy(qmc.Halton(dimensions, scramble=False).random(1024)).float()
 
 
 class _ImageRegressor(nn.Module):
     """T1 and T2: an image to h, and h to the normalised label."""
 
-    def __init__(self, image_shape: tuple[int, int, int], width: int, size: int) -> None:
+    def __init__(self, image_shape: ImageShape, width: int, size: int, dimensions: int) -> None:
         super().__init__()
         plan = list(reversed(channel_plan(image_shape, width)))
         layers: list[nn.Module] = []
@@ -78,11 +98,11 @@ class _ImageRegressor(nn.Module):
             layers += [nn.Conv2d(outputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
         self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.bottleneck = nn.Sequential(nn.Linear(plan[-1], size), nn.BatchNorm1d(size), nn.ReLU())
-        self.head = nn.Linear(size, 1)
+        self.head = nn.Linear(size, dimensions)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (B, C, H, W) in [-1, 1] to normalised labels (B,)."""
-        labels: torch.Tensor = self.head(self.bottleneck(self.body(images)))[:, 0]
+        """Images (B, C, H, W) in [-1, 1] to normalised labels (B, L)."""
+        labels: torch.Tensor = self.head(self.bottleneck(self.body(images)))
         return labels
 
 
@@ -130,9 +150,9 @@ def _train_label_network(
     for step in workspace.steps("embedding_label", steps, {"network": embedding, "optimizer": optimizer}):
         rng = compute.generator(derive_seed(seed, "embedding_label", step))
         chosen = distinct[torch.randint(len(distinct), (batch_size,), generator=rng, device=compute.device)]
-        noise = torch.randn(batch_size, generator=rng, device=compute.device)
+        noise = torch.randn(chosen.shape, generator=rng, device=compute.device)
         labels = (chosen + _LABEL_NOISE * noise).clamp(0.0, 1.0)
-        loss = functional.mse_loss(head(embedding(labels))[:, 0], labels)
+        loss = functional.mse_loss(head(embedding(labels)), labels)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
@@ -162,7 +182,7 @@ def train_label_embedding(
 
     Args:
         images: uint8 (N, C, H, W).
-        labels: normalised to [0, 1], float32 (N,).
+        labels: normalised to [0, 1], float32 (N,) or (N, L); of labels with a class, the value alone.
         size: length of h, a multiple of 8, at least 32.
         width: channels of the image network at the image's own side.
         image_steps: optimiser steps of T1 + T2.
@@ -176,10 +196,12 @@ def train_label_embedding(
     Returns:
         The trained T3 on the compute device, in evaluation mode, without gradients.
     """
+    labels = labels.reshape(len(labels), -1)
+    dimensions = labels.shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "embedding"))
-        regressor = _ImageRegressor(cast(tuple[int, int, int], images.shape[1:]), width, size)
-        embedding = LabelEmbedding(size)
+        regressor = _ImageRegressor(cast(ImageShape, images.shape[1:]), width, size, dimensions)
+        embedding = LabelEmbedding(size, dimensions)
     placed = compute.place(regressor)
     _train_image_network(
         placed,
@@ -196,7 +218,7 @@ def train_label_embedding(
     _train_label_network(
         embedding,
         regressor.head,
-        torch.from_numpy(np.unique(labels)).to(compute.device),
+        torch.from_numpy(np.unique(labels, axis=0)).to(compute.device),
         steps=label_steps,
         batch_size=batch_size,
         learning_rate=learning_rate,

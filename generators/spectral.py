@@ -20,7 +20,8 @@ class SpectralNorm(nn.Module):
     """Divides a weight by its largest singular value, estimated by power iteration.
 
     Source: Miyato et al., 2018, arXiv 1802.05957, algorithm 1. Differs from it: one iteration a training
-    forward pass after 15 at the start, always in float32 whatever the autocast; none in evaluation mode.
+    forward pass after 15 at the start, always in float32 whatever the autocast; none in evaluation mode, where the
+    singular vectors may be a moving average of many steps' and are brought to length 1 again.
 
     Args:
         weight: the weight, first axis = outputs.
@@ -50,7 +51,10 @@ class SpectralNorm(nn.Module):
         """The normalised weight, of the same shape."""
         with full_precision(weight):
             matrix = weight.flatten(1)
-            left, right = self._iterate(matrix) if self.training else (self.left, self.right)
+            if self.training:
+                left, right = self._iterate(matrix)
+            else:
+                left, right = functional.normalize(self.left, dim=0), functional.normalize(self.right, dim=0)
             return weight / torch.dot(left, torch.mv(matrix, right))
 
 

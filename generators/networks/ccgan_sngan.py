@@ -1,84 +1,65 @@
-"""SNGAN of CcGAN, for scalar labels: the label enters through its embedding."""
+"""SNGAN of CcGAN, for scalars, vectors, and classes with a scalar."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from typing import ClassVar
 
-import torch
 from torch import nn
 
 from data.labels import LabelSpace
-from generators.blocks import ConditionMap, DiscriminatorBody, GeneratorBody
-from generators.embedding import LabelEmbedding
-from generators.networks import networks
-from generators.spectral import full_precision, spectral
-
-
-def _linear_map(inputs: int) -> ConditionMap:
-    return partial(nn.Linear, inputs, bias=False)
-
-
-class CcganGenerator(nn.Module):
-    """Latents and scalar labels to images; holds the frozen label embedding."""
-
-    def __init__(self, image_shape: tuple[int, int, int], latent_size: int, width: int, embedding_size: int) -> None:
-        super().__init__()
-        self.embedding = LabelEmbedding(embedding_size)
-        self.body = GeneratorBody(image_shape, latent_size, width, _linear_map(embedding_size))
-
-    def forward(self, latents: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Latents (B, latent_size) and normalised float32 labels (B,) to images (B, C, H, W) in [-1, 1]."""
-        with torch.no_grad():
-            condition = self.embedding(labels)
-        images: torch.Tensor = self.body(latents, condition)
-        return images
-
-
-class CcganDiscriminator(nn.Module):
-    """Images and scalar labels to scores; holds the frozen label embedding."""
-
-    def __init__(self, image_shape: tuple[int, int, int], width: int, embedding_size: int) -> None:
-        super().__init__()
-        self.embedding = LabelEmbedding(embedding_size)
-        self.body = DiscriminatorBody(image_shape, width)
-        self.score = spectral(nn.Linear(self.body.features * 16, 1))
-        self.projection = spectral(nn.Linear(embedding_size, self.body.features * 16, bias=False))
-
-    def forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Images (B, C, H, W) in [-1, 1] and normalised float32 labels (B,) to float32 scores (B,)."""
-        features = self.body(images).float().flatten(1)
-        with torch.no_grad():
-            condition = self.embedding(labels)
-        with full_precision(features):
-            scores: torch.Tensor = self.score(features)[:, 0] + (features * self.projection(condition)).sum(dim=1)
-        return scores
+from generators.blocks import ImageShape, check_at_least
+from generators.conditions import LabelInput, check_label_input
+from generators.embedding import check_embedding_size
+from generators.networks import PROJECTION, Heads, networks
+from generators.residual import ResidualDiscriminator, ResidualGenerator
 
 
 @networks.register("ccgan_sngan")
 @dataclass(frozen=True)
 class CcganSngan:
-    """Residual GAN whose batch norm and projection take an embedding of the scalar label.
+    """Residual GAN whose batch norm and projection take an embedding of the label's continuous values.
 
-    Source: Ding et al., 2023, arXiv 2011.07466 (SNGAN with improved label input). Differs from it: any
-    square side from 8 to 128, narrower by default, batch-norm maps start at zero.
+    Source: Ding et al., 2023, arXiv 2011.07466 (SNGAN with improved or naive label input). Differs from it: any square
+    side from 8 to 128, narrower by default, batch-norm maps start at zero. Vectors, and classes with a scalar, are
+    this project's own: a class has tables of its own, which are added to the maps of the value.
 
     Args:
         width: channels at the image's own side; doubled at each halving, at most eightfold.
         latent_size: length of the latent vector.
         embedding_size: length of the label embedding, a multiple of 8, at least 32.
+        label_input: "ili" for batch norms and projection that take a trained embedding of the label; "nli" for the
+            normalised label itself, added to the generator's first layer and projected.
+
+    Raises:
+        ConfigError: if an option is out of its range.
     """
+
+    label_kinds: ClassVar[frozenset[str]] = frozenset({"scalar", "vector", "class+scalar"})
 
     width: int = 24
     latent_size: int = 128
     embedding_size: int = 128
+    label_input: str = "ili"
 
-    def generator(self, image_shape: tuple[int, int, int], label_space: LabelSpace) -> nn.Module:
-        """A freshly initialised generator, with an untrained label embedding."""
-        del label_space
-        return CcganGenerator(image_shape, self.latent_size, self.width, self.embedding_size)
+    def __post_init__(self) -> None:
+        check_at_least(1, width=self.width, latent_size=self.latent_size)
+        check_embedding_size(self.embedding_size)
+        check_label_input(self.label_input)
 
-    def discriminator(self, image_shape: tuple[int, int, int], label_space: LabelSpace) -> nn.Module:
-        """A freshly initialised discriminator, with an untrained label embedding."""
-        del label_space
-        return CcganDiscriminator(image_shape, self.width, self.embedding_size)
+    @property
+    def uses_embedding(self) -> bool:
+        """Whether both halves hold a label embedding."""
+        return self.label_input == "ili"
+
+    def _inputs(self, label_space: LabelSpace) -> LabelInput:
+        return LabelInput.of(label_space, self.embedding_size if self.uses_embedding else 0)
+
+    def generator(self, image_shape: ImageShape, label_space: LabelSpace) -> nn.Module:
+        """A freshly initialised generator, whose label embedding, if it has one, is untrained."""
+        inputs = self._inputs(label_space)
+        return ResidualGenerator(image_shape, inputs, latent_size=self.latent_size, width=self.width)
+
+    def discriminator(self, image_shape: ImageShape, label_space: LabelSpace, heads: Heads = PROJECTION) -> nn.Module:
+        """A freshly initialised discriminator, whose label embedding, if it has one, is untrained."""
+        return ResidualDiscriminator(image_shape, self._inputs(label_space), heads, width=self.width, pooled=False)

@@ -51,5 +51,5 @@ def test_weights_that_do_not_fit_the_card_are_refused(tmp_path: Path) -> None:
     save_generator(tmp_path, card, network.generator((1, 8, 8), CLASSES))
     path = tmp_path / "generator.json"
     path.write_text(json.dumps({**card.to_dict(), "image_shape": [1, 16, 16]}), encoding="utf-8")
-    with pytest.raises(DataError, match=r"generator\.safetensors cannot be loaded into SnganGenerator"):
+    with pytest.raises(DataError, match=r"generator\.safetensors cannot be loaded into ResidualGenerator"):
         load_network(tmp_path, load_card(tmp_path))

@@ -52,6 +52,58 @@ def test_both_stages_learn_and_the_embedding_varies_with_the_label(tmp_path: Pat
     assert not any(parameter.requires_grad for parameter in embedding.parameters())
 
 
+def test_a_scalar_label_trains_to_the_weights_of_the_release_before(tmp_path: Path) -> None:
+    embedding = train(tmp_path, image_steps=20, label_steps=20)
+    torch.testing.assert_close(embedding.centre[:4], torch.tensor([0.4556, 0.4401, 0.0, 0.5005]), atol=2e-3, rtol=0)
+    assert embedding.scale.item() == pytest.approx(4.1694, rel=5e-3)
+
+
+def test_a_column_of_one_value_is_a_scalar(tmp_path: Path) -> None:
+    images, labels = gradients()
+    settings = {"size": 32, "width": 4, "batch_size": 32, "image_steps": 3, "label_steps": 3, "seed": 1, "compute": CPU}
+    first, second = (
+        train_label_embedding(images, column, workspace=Workspace(tmp_path / name), **settings)
+        for name, column in (("flat", labels), ("column", labels[:, None]))
+    )
+    for key, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[key])
+    assert torch.equal(first(torch.tensor([0.2, 0.4])), first(torch.tensor([[0.2], [0.4]])))
+
+
+def test_vectors_are_learnt_in_every_dimension(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.random((96, 2)).astype(np.float32)
+    images = np.full((96, 1, 8, 8), 20.0)
+    images[:, 0, :, :4] += 200 * labels[:, 0, None, None]
+    images[:, 0, :, 4:] += 200 * labels[:, 1, None, None]
+    embedding = train_label_embedding(
+        images.astype(np.uint8), labels, size=32, width=4, image_steps=80, label_steps=150, batch_size=32,
+        seed=1, compute=CPU, workspace=Workspace(tmp_path),
+    )  # fmt: skip
+    for name in ("embedding_image", "embedding_label"):
+        log = read_log(tmp_path / f"{name}.jsonl")
+        assert log[-1]["loss"] < 0.2 * log[0]["loss"]
+    assert embedding.dimensions == 2
+    with torch.no_grad():
+        spread = embedding(torch.rand(2000, 2, generator=torch.Generator().manual_seed(0)))
+        corners = embedding(torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]))
+    assert spread.mean(dim=0).norm().item() < 0.5
+    assert spread.square().sum(dim=1).mean().item() == pytest.approx(16.0, rel=0.1)
+    assert torch.pdist(corners).min() > 1.0
+
+
+def test_standardised_vectors_are_centred_over_points_that_do_not_change() -> None:
+    torch.manual_seed(0)
+    embedding = LabelEmbedding(32, 3)
+    embedding.standardise()
+    centre = embedding.centre.clone()
+    embedding.standardise()
+    assert torch.equal(embedding.centre, centre)
+    with torch.no_grad():
+        dense = embedding.layers(torch.rand(20000, 3)).mean(dim=0)
+    torch.testing.assert_close(centre, dense, atol=0.02, rtol=0)
+
+
 def test_a_finished_training_gives_the_same_embedding_again(tmp_path: Path) -> None:
     first = train(tmp_path, image_steps=3, label_steps=3)
     again = train(tmp_path, image_steps=3, label_steps=3)

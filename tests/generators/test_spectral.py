@@ -63,3 +63,17 @@ def test_estimate_is_float32_under_autocast() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert layer.weight.dtype == torch.float32
         torch.testing.assert_close(layer(torch.eye(8)).float(), plain, rtol=2e-2, atol=1e-2)
+
+
+def test_averaged_weights_have_norm_one_although_their_singular_vectors_are_averages_too() -> None:
+    torch.manual_seed(0)
+    layer = spectral(nn.Linear(12, 8, bias=False))
+    average = copy.deepcopy(layer).eval()
+    for _ in range(200):
+        with torch.no_grad():
+            layer.parametrizations.weight.original.add_(0.05 * torch.randn(8, 12))
+        layer(torch.zeros(1, 12))
+        for key, value in average.state_dict().items():
+            value.lerp_(layer.state_dict()[key], 0.02)
+    assert average.parametrizations.weight[0].left.norm() < 0.97
+    assert torch.linalg.svdvals(average.weight)[0].item() == pytest.approx(1.0, abs=0.05)

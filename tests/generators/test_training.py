@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from data.errors import ConfigError, StageError
 from data.labels import LabelSpace
 from data.random import row_seeds
 from data.workspace import Workspace, read_log
+from generators.card import load_card
 from generators.continuous import train_continuous_gan
 from generators.sampling import load_generator
 from generators.training import balanced_rows, train_class_gan
@@ -25,7 +27,19 @@ COMPUTES = {
     "fp32": Compute(torch.device("cpu")),
     "bf16": Compute(torch.device("cpu"), torch.bfloat16, channels_last=True),
 }
-Train = Callable[..., dict[str, float]]
+Train = Callable[..., dict[str, Any]]
+#: Logged by release 0.1.0 for the trainings below: step, d_loss, g_loss, d_real, d_fake.
+GOLDEN = {
+    "fp32": [
+        (0, 1.6164251565933228, -0.19223181903362274, 0.6137144565582275, 0.08529763668775558),
+        (5, 1.600647211074829, -0.1460941582918167, 0.4558853507041931, -0.03847702592611313),
+    ],
+    "bf16": [
+        (0, 1.616307020187378, -0.19713199138641357, 0.6192440986633301, 0.09290078282356262),
+        (5, 1.600027084350586, -0.15206293761730194, 0.44968026876449585, -0.04285593330860138),
+    ],
+}
+GOLDEN_LEVELS = (0.44833290576934814, 0.031817954033613205, 0.01381203718483448, -0.023550866171717644)
 
 
 def squares(levels: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
@@ -34,7 +48,7 @@ def squares(levels: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
     return np.clip(30 + 190 * levels[:, None, None, None] + noise, 0, 255).astype(np.uint8)
 
 
-def train_classes(workspace: Workspace, compute: Compute, **settings: object) -> dict[str, float]:
+def train_classes(workspace: Workspace, compute: Compute, **settings: object) -> dict[str, Any]:
     labels = np.arange(48, dtype=np.int64) % 3
     options = {"network_options": {"width": 4, "latent_size": 8}, "steps": 6, "batch_size": 16, **settings}
     return train_class_gan(
@@ -42,7 +56,7 @@ def train_classes(workspace: Workspace, compute: Compute, **settings: object) ->
     )
 
 
-def train_levels(workspace: Workspace, compute: Compute, **settings: object) -> dict[str, float]:
+def train_levels(workspace: Workspace, compute: Compute, **settings: object) -> dict[str, Any]:
     labels = np.linspace(-100, 100, 48, dtype=np.float32)
     options = {
         "network_options": {"width": 4, "latent_size": 8, "embedding_size": 32},
@@ -116,7 +130,8 @@ def test_class_gan_learns_the_brightness_of_each_class(tmp_path: Path) -> None:
         discriminator_learning_rate=4e-3,
         network_options={"width": 8, "latent_size": 8},
     )
-    assert set(numbers) == {"d_loss", "g_loss", "d_real", "d_fake"}
+    assert {"d_loss", "g_loss", "d_real", "d_fake", "told_apart"} <= set(numbers)
+    assert (numbers["steps_done"], numbers["stopped_by"], numbers["chosen_step"]) == (120, "steps", 120)
     sampler = load_generator(tmp_path, COMPUTES["fp32"])
     labels = np.repeat(np.arange(3), 20)
     means = sampler.sample(labels, row_seeds(0, np.arange(60))).reshape(3, -1).mean(axis=1)
@@ -141,6 +156,53 @@ def test_continuous_gan_learns_the_brightness_of_each_level(tmp_path: Path) -> N
     labels = np.repeat(np.array([-90, 0, 90], np.float32), 20)
     means = sampler.sample(labels, row_seeds(0, np.arange(60))).reshape(3, -1).mean(axis=1)
     np.testing.assert_allclose(means, [39, 125, 210], atol=40)
+
+
+@pytest.mark.parametrize("precision", sorted(COMPUTES))
+def test_the_settings_of_the_first_release_give_its_training(tmp_path: Path, precision: str) -> None:
+    augment = ("color", "translation", "cutout")
+    train_classes(Workspace(tmp_path), COMPUTES[precision], discriminator_steps=2, augment=augment)
+    columns = ("step", "d_loss", "g_loss", "d_real", "d_fake")
+    tolerance = 1e-4 if precision == "fp32" else 2e-2
+    for row, expected in zip(read_log(tmp_path / "generator.jsonl"), GOLDEN[precision], strict=True):
+        assert [row[column] for column in columns] == pytest.approx(expected, rel=tolerance, abs=tolerance)
+
+
+def test_the_continuous_settings_of_the_first_release_give_its_training(tmp_path: Path) -> None:
+    numbers = train_levels(Workspace(tmp_path), COMPUTES["fp32"])
+    found = [numbers[column] for column in ("d_loss", "g_loss", "d_real", "d_fake")]
+    assert found == pytest.approx(GOLDEN_LEVELS, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("train", [train_classes, train_levels])
+def test_the_card_says_how_it_was_trained(tmp_path: Path, train: Train) -> None:
+    numbers = train(Workspace(tmp_path), COMPUTES["fp32"], steps=3, snapshots=2, r1_weight=0.5)
+    training = load_card(tmp_path).training
+    assert training["r1_weight"] == 0.5
+    assert training["images"] == 48
+    assert training["batch_size"] == 16
+    for key in ("steps_done", "stopped_by", "chosen_step"):
+        assert training[key] == numbers[key]
+    if train is train_levels:
+        assert training["kappa"] == numbers["kappa"]
+
+
+def test_images_held_out_tell_how_much_is_memorised(tmp_path: Path) -> None:
+    validation = (squares(np.zeros(30)), np.zeros(30, np.int64))
+    numbers = train_classes(Workspace(tmp_path), COMPUTES["fp32"], validation=validation)
+    assert np.isfinite(numbers["memorised"])
+
+
+def test_a_class_label_space_is_sent_to_the_other_training(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"try generator\.kind class_gan"):
+        train_continuous_gan(
+            np.zeros((4, 1, 8, 8), np.uint8),
+            np.zeros(4, np.float32),
+            CLASSES,
+            seed=0,
+            compute=COMPUTES["fp32"],
+            workspace=Workspace(tmp_path),
+        )
 
 
 def test_rare_classes_repeat_until_all_are_equally_frequent() -> None:
