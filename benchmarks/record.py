@@ -69,6 +69,7 @@ def main() -> None:
         "seconds": {**seconds, "all": round(sum(seconds.values()), 1)},
         "teacher": report["teacher"],
         "summary": report["summary"],
+        "axes": report["axes"],
         "effects": report["effects"],
         "results": report["results"],
         "sentence": report["sentence"],

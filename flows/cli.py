@@ -85,19 +85,98 @@ def list_(
 @app.command()
 def sample(
     artifact: Annotated[str, typer.Argument(help="Generator: its folder, or the first digits of its fingerprint.")],
-    out: Annotated[Path, typer.Option("--out", help="PNG file to write.", metavar="PNG")],
+    out: Annotated[Path | None, typer.Option("--out", help="PNG file to write.", metavar="PNG")] = None,
     label: Annotated[
-        list[float], typer.Option("--label", help="Class number, or value in the label's unit; may be repeated.")
+        list[str],
+        typer.Option(
+            "--label",
+            help="Class number or name, value, values ('30,12.5'), or class and value ('chair 2,37.5'); "
+            "may be repeated. Without any, a few all over the label space.",
+        ),
     ] = [],  # noqa: B006
-    count: Annotated[int, typer.Option("-n", help="Images a label.", min=1, max=10_000)] = 16,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="File with one label a line, as --label.", metavar="FILE")
+    ] = None,
+    range_: Annotated[
+        str | None,
+        typer.Option(
+            "--range",
+            help="Values evenly from LOW to HIGH, both included; for a vector one such range a dimension, with commas "
+            "between them. Classes with values: every class, or those of --label.",
+            metavar="LOW:HIGH:COUNT",
+        ),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option("-n", help="Images a label [16], or rows of an interpolation [1 or 4].", min=1)
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the images.", min=0)] = 0,
+    truncation: Annotated[
+        float,
+        typer.Option(
+            "--truncation", help="Share of the latents' distribution that is used; less is more typical.", min=0, max=1
+        ),
+    ] = 1.0,
+    interpolate: Annotated[
+        str | None,
+        typer.Option(
+            "--interpolate",
+            help="latent: between two seeds; label: between two --label; both.",
+            metavar="latent|label|both",
+        ),
+    ] = None,
+    from_seed: Annotated[
+        int | None, typer.Option("--from-seed", help="Seed at the left of an interpolation.", min=0)
+    ] = None,
+    to_seed: Annotated[int | None, typer.Option("--to-seed", help="Seed at its right.", min=0)] = None,
+    columns: Annotated[
+        int | None, typer.Option("--columns", help="Images from left to right [9].", min=2, max=1000)
+    ] = None,
+    captions: Annotated[bool, typer.Option(help="Whether the picture tells the labels.")] = True,
+    save: Annotated[
+        Path | None, typer.Option("--save", help="HDF5 file for images, labels and seeds.", metavar="FILE")
+    ] = None,
+    save_as: Annotated[
+        str, typer.Option("--save-as", help="Layout of that file.", metavar="stillhouse|fake-h5")
+    ] = "stillhouse",
     store: StoreOption = DEFAULT_STORE,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
-    """Draws images of given labels from a trained generator and writes them as one grid."""
-    from flows.inspection import sample_command
+    """Draws images of given labels from a trained generator, as one picture, as an HDF5 set, or both."""
+    from flows.sampling_command import Wish, sample_command
 
-    sample_command(artifact, label, count, seed, out, store, device)
+    wish = Wish(
+        labels=tuple(label),
+        labels_file=labels,
+        ranges=range_,
+        count=count,
+        seed=seed,
+        truncation=truncation,
+        interpolate=interpolate,
+        from_seed=from_seed,
+        to_seed=to_seed,
+        columns=columns,
+        captions=captions,
+        out=out,
+        save=save,
+        save_as=save_as,
+    )
+    sample_command(artifact, wish, store, device)
+
+
+@app.command()
+def export(
+    artifact: Annotated[str, typer.Argument(help="Generator: its folder, or the first digits of its fingerprint.")],
+    format_: Annotated[
+        str,
+        typer.Option("--format", help="Weights with their card, or a program.", metavar="safetensors|torch-export"),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="File to write.", metavar="FILE")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Writes a trained generator as one file for use elsewhere."""
+    from flows.exporting import export_command
+
+    export_command(artifact, format_, out, store)
 
 
 @app.command()
@@ -139,6 +218,18 @@ def data_verify(file: FileArgument, json_: JsonOption = False) -> None:
     from flows.inspection import verify_command
 
     verify_command(file, as_json=json_)
+
+
+@data_app.command("export")
+def data_export(
+    file: FileArgument,
+    format_: Annotated[str, typer.Option("--format", help="The papers' layout.", metavar="fake-h5")],
+    out: Annotated[Path, typer.Option("--out", help="File to write.", metavar="FILE")],
+) -> None:
+    """Writes a set of generated images in a layout of other programs."""
+    from flows.exporting import export_set_command
+
+    export_set_command(file, format_, out)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

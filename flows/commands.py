@@ -71,7 +71,7 @@ def execute(
     from flows.terminal import Display
 
     with Display(len(nodes), quiet=quiet) as display:
-        runner = Runner(config, store, selection, display.progress, display.done)
+        runner = Runner(config, store, selection, display.progress, display.done, display.warn)
         if direct:
             list(run_directly(runner, nodes))
         else:
@@ -112,14 +112,19 @@ def record_run(store: Store, config: Config, plan: list[Node], run: str) -> None
 
 
 def summarise(run: str, store: Store, plan: list[Node], outcomes: list[Outcome], seconds: float) -> dict[str, Any]:
-    """The object that ``--json`` prints."""
+    """The object that ``--json`` prints; a student has a result for every figure of whole labels."""
+    from flows.reporting.results import recorded_figures
+    from students.evaluation import headlines
+
     report = store.folder("report", plan[-1].request.fingerprint) / "report.html"
     results = []
     for node in plan:
         artifact = store.find(node.stage, node.request.fingerprint) if node.stage == "distill" else None
         if artifact is not None:
-            names = ("metric", "value", "unit", "steps", "teacher_calls")
-            results.append({**node.arguments, **{name: artifact.metrics[name] for name in names}})
+            counts = {name: artifact.metrics[name] for name in ("steps", "teacher_calls")}
+            for figure in headlines(recorded_figures(artifact.metrics)):
+                measured = {"metric": figure.metric, "value": figure.value, "unit": figure.unit}
+                results.append({**node.arguments, **measured, **counts})
     return {
         "run": run,
         "report": str(report) if report.is_file() else None,

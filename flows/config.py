@@ -27,6 +27,7 @@ class Compute(Section):
         "auto", description="Precision of forward passes; auto takes bf16 where the hardware has bf16 matrix units."
     )
     threads: int | None = Field(None, ge=1, description="CPU threads of a stage; unset takes the library's choice.")
+    compile: bool = Field(False, description="Whether GAN networks are compiled by torch.compile.")
     checkpoint_seconds: float = Field(20.0, ge=0, description="Least time between two checkpoints, in seconds.")
     block_rows: int = Field(256, ge=1, description="Images a forward pass takes when a set is scored.")
 
@@ -47,13 +48,19 @@ class FashionMnistSource(Section):
 
 
 class ChairsSource(Section):
-    """Procedurally modelled chairs at any yaw angle in [0, 90) degrees, in the manner of RC-49."""
+    """Procedurally modelled chairs at any yaw angle between 0 and 90 degrees, in the manner of RC-49."""
 
     kind: Literal["chairs"]
     types: int = Field(49, ge=1, description="Number of chair models.")
     image_size: Literal[32, 64] = Field(32, description="Pixels a side.")
     angle_step: float = Field(0.1, gt=0, lt=45, description="Distance of neighbouring yaw angles, in degrees.")
     seed: int = Field(0, ge=0, description="Makes the chair models.")
+    label: Literal["yaw", "yaw+elevation", "model+yaw"] = Field(
+        "yaw", description="What is labelled: a scalar, a vector with the camera's elevation, or a class with a scalar."
+    )
+    elevation_step: float = Field(
+        2.5, gt=0, le=50, description="Distance of neighbouring camera elevations, 5 to 55 degrees; yaw+elevation only."
+    )
 
 
 Source = Annotated[DigitsSource | FashionMnistSource | ChairsSource, Field(discriminator="kind")]
@@ -64,7 +71,7 @@ class Prepare(Section):
 
     labels_per_class: int | None = Field(None, ge=1, description="Training images a class; unset takes all.")
     images_per_label: int | None = Field(
-        None, ge=1, description="Training images a distinct scalar label; unset takes all."
+        None, ge=1, description="Training images a distinct label with values; unset takes all."
     )
     validation_images: int = Field(300, ge=1, description="Images that choose settings and steps.")
     test_images: int | None = Field(
@@ -108,14 +115,24 @@ class Teacher(Network):
     training: Training = Training()
 
 
-class ClassGenerator(Section):
-    """A class-conditional GAN."""
+class Features(Section):
+    """The network whose features judge generated images: snapshots, density ratio and fidelity."""
 
-    kind: Literal["class_gan"] = "class_gan"
-    network: str = Field("sngan", description="A registered generator; see 'stillhouse list generators'.")
+    width: int = Field(16, ge=4, description="Channels at the image's own side.")
+    steps: int = Field(600, ge=1, description="Optimiser steps.")
+    batch_size: int = Field(64, ge=2, description="Images a step.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak AdamW learning rate.")
+    shift_pixels: int = Field(0, ge=0, description="Largest random shift of training images, in pixels.")
+
+
+class Gan(Section):
+    """What GANs of all label spaces have in common."""
+
     options: dict[str, Option] = Field({}, description="Options of the network, e.g. width and latent_size.")
+    loss: Literal["hinge", "non_saturating"] = Field("hinge", description="Adversarial loss.")
     steps: int = Field(2000, ge=1, description="Generator steps.")
     batch_size: int = Field(32, ge=2, description="Images a step of either network.")
+    accumulate: int = Field(1, ge=1, description="Parts that a batch is computed in, to save memory.")
     discriminator_steps: int = Field(1, ge=1, description="Discriminator steps a generator step.")
     generator_learning_rate: float = Field(4e-4, gt=0, description="Adam learning rate of the generator.")
     discriminator_learning_rate: float = Field(4e-4, gt=0, description="Adam learning rate of the discriminator.")
@@ -124,6 +141,29 @@ class ClassGenerator(Section):
     augment: tuple[Literal["color", "translation", "cutout"], ...] = Field(
         ("translation", "cutout"), description="DiffAugment operations, for real and fake images alike."
     )
+    flip: bool = Field(False, description="Whether real images are mirrored at random.")
+    gradient_clip: float | None = Field(None, gt=0, description="Largest norm of a gradient; unset for no limit.")
+    r1_weight: float = Field(0.0, ge=0, description="Weight of the R1 gradient penalty on real images.")
+    r1_every: int = Field(16, ge=1, description="Discriminator steps between two R1 penalties.")
+    consistency_weight: float = Field(0.0, ge=0, description="Weight of balanced consistency regularisation.")
+    snapshots: int = Field(
+        8, ge=0, description="Averaged weights judged in a training, of which the best are kept; 0 keeps the last."
+    )
+    max_minutes: float | None = Field(
+        None, gt=0, description="Wall time after which the training ends with what it has; unset for no limit."
+    )
+
+
+class ClassGenerator(Gan):
+    """A class-conditional GAN."""
+
+    kind: Literal["class_gan"] = "class_gan"
+    network: str = Field("sngan", description="A registered generator; see 'stillhouse list generators'.")
+    conditioning: Literal["projection", "acgan", "reacgan"] = Field(
+        "projection", description="How the discriminator judges the class."
+    )
+    auxiliary_weight: float = Field(1.0, gt=0, description="Weight of the classification loss of acgan and reacgan.")
+    r1_weight: float = Field(0.5, ge=0, description="Weight of the R1 gradient penalty on real images; 0 for none.")
 
     @field_validator("network")
     @classmethod
@@ -131,23 +171,70 @@ class ClassGenerator(Section):
         return generator_networks.check(name)
 
 
-class ContinuousGenerator(ClassGenerator):
-    """A GAN conditioned on a scalar label (CcGAN, soft vicinity, label embedding)."""
+class ContinuousGenerator(Gan):
+    """A GAN conditioned on a scalar, a vector, or a class with a scalar (CcGAN)."""
 
-    kind: Literal["continuous_gan"]  # type: ignore[assignment]
+    kind: Literal["continuous_gan"]
     network: str = Field("ccgan_sngan", description="A registered generator; see 'stillhouse list generators'.")
     steps: int = Field(3000, ge=1, description="Generator steps.")
     augment: tuple[Literal["color", "translation", "cutout"], ...] = Field(
         ("translation",), description="DiffAugment operations, for real and fake images alike."
     )
-    sigma_label: float | None = Field(None, gt=0, description="Label noise on [0, 1]; unset takes the rule of thumb.")
-    kappa: float | None = Field(None, gt=0, description="Vicinity half-width on [0, 1]; unset takes the rule.")
+    vicinity: Literal["hard", "soft", "hybrid"] = Field(
+        "hybrid", description="Weights of images near a target label: HVDL, SVDL, or soft inside the hard vicinity."
+    )
+    vicinity_images: int | None = Field(
+        100, ge=1, description="Images that an adaptive vicinity holds; null for a fixed half-width kappa."
+    )
+    sigma_label: float | tuple[float, ...] | None = Field(
+        None, description="Label noise on [0, 1], one for all dimensions or one each; unset takes the rule of thumb."
+    )
+    kappa: float | tuple[float, ...] | None = Field(
+        None, description="Vicinity half-width on [0, 1], one for all dimensions or one each; unset takes the rule."
+    )
     vicinity_multiplier: float = Field(2.0, gt=0, description="Multiplies the rule-of-thumb kappa.")
+    label_regression_weight: float = Field(
+        1.0, ge=0, description="Weight of a discriminator head that predicts the label; 0 leaves it out."
+    )
+    density_ratio_weight: float = Field(
+        0.0, ge=0, description="Weight of a discriminator head that estimates the density ratio; 0 leaves it out."
+    )
     embedding_width: int = Field(16, ge=4, description="Base channels of the embedding's image network.")
     embedding_image_steps: int = Field(300, ge=1, description="Steps of the embedding's image network.")
     embedding_label_steps: int = Field(600, ge=1, description="Steps of the embedding's label network.")
     embedding_batch_size: int = Field(128, ge=2, description="Images, or labels, a step of these two.")
     embedding_learning_rate: float = Field(1e-3, gt=0, description="Adam learning rate of these two.")
+
+    @field_validator("network")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return generator_networks.check(name)
+
+    @model_validator(mode="after")
+    def _one_width(self) -> ContinuousGenerator:
+        if self.kappa is not None and self.vicinity_images is not None:
+            raise ValueError(
+                f"kappa must stay unset while vicinity_images is {self.vicinity_images}; "
+                "set generator.vicinity_images to null for a fixed half-width"
+            )
+        return self
+
+    @field_validator("sigma_label", "kappa")
+    @classmethod
+    def _positive(cls, value: float | tuple[float, ...] | None) -> float | tuple[float, ...] | None:
+        if value is not None and any(number <= 0 for number in (value if isinstance(value, tuple) else (value,))):
+            raise ValueError(f"must be above 0, got {value}")
+        return value
+
+
+class ExternalGenerator(Section):
+    """A generator made elsewhere: a factory that gives a function from (seeds, labels) to images."""
+
+    kind: Literal["external"]
+    factory: str = Field(
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="'module:function', importable where the run starts."
+    )
+    options: dict[str, Option] = Field({}, description="Keyword arguments of the factory.")
 
 
 def _generator_kind(value: Any) -> str:
@@ -156,7 +243,9 @@ def _generator_kind(value: Any) -> str:
 
 
 Generator = Annotated[
-    Annotated[ClassGenerator, Tag("class_gan")] | Annotated[ContinuousGenerator, Tag("continuous_gan")],
+    Annotated[ClassGenerator, Tag("class_gan")]
+    | Annotated[ContinuousGenerator, Tag("continuous_gan")]
+    | Annotated[ExternalGenerator, Tag("external")],
     Discriminator(_generator_kind),
 ]
 
@@ -164,11 +253,6 @@ Generator = Annotated[
 class Ratio(Section):
     """The conditional density ratio on frozen features."""
 
-    feature_width: int = Field(16, ge=4, description="Base channels of the feature network.")
-    feature_steps: int = Field(600, ge=1, description="Steps of the feature network.")
-    feature_batch_size: int = Field(64, ge=2, description="Images a step of the feature network.")
-    feature_learning_rate: float = Field(1e-3, gt=0, description="Peak AdamW learning rate of the feature network.")
-    shift_pixels: int = Field(0, ge=0, description="Largest random shift when the feature network trains.")
     pool_rounds: int = Field(10, ge=1, description="Generated images a real training image, drawn once.")
     widths: tuple[int, ...] = Field(
         (256, 128, 64), min_length=1, description="Hidden widths: multiples of 8, 32 or more."
@@ -194,7 +278,18 @@ class Candidates(Section):
 
     per_label: int = Field(200, ge=1, description="Accepted images a label.")
     labels: int | None = Field(
-        None, ge=2, description="Evenly spaced scalar labels; unset takes every distinct training label."
+        None,
+        ge=2,
+        description="Labels with values, evenly over where training labels lie (of a class with a scalar: that many "
+        "of each class); unset takes every distinct training label.",
+    )
+    file: str | None = Field(
+        None,
+        description="A set made elsewhere in place of a generator: an HDF5 file, or a folder with a CSV; "
+        "its images are neither subsampled nor thrown away.",
+    )
+    truncation: float = Field(
+        1.0, gt=0, le=1, description="Spread of the latents; below 1 images are more typical and less diverse."
     )
     subsample: bool = Field(True, description="Whether images are accepted by their density ratio, or all of them.")
     burn_in: int = Field(200, ge=10, description="Draws a label that calibrate the ratio and set its bound.")
@@ -207,17 +302,32 @@ class Candidates(Section):
     )
 
 
+class Fidelity(Section):
+    """How near generated images are to real ones; nothing else depends on it."""
+
+    enabled: bool = Field(True, description="Whether the stage runs.")
+    images: int = Field(2000, ge=50, description="Generated images that are compared, evenly over the labels.")
+    extractor: Literal["own", "inception"] = Field(
+        "own", description="Features: this run's own feature network, or Inception-v3 with weights of yours."
+    )
+    inception_weights: str | None = Field(
+        None, description="Path of torch-fidelity's Inception weights (weights-inception-2015-12-05-6726825d.pth)."
+    )
+    windows: int = Field(10, ge=2, description="Label windows of the sliding FID of continuous labels.")
+
+
 class Synthetic(Section):
     """What is kept of the candidates, and with which label."""
 
     quantile: float = Field(0.9, ge=0, le=1, description="Share of the candidates with the least teacher error.")
     scope: Literal["auto", "per_class", "global"] = Field(
-        "auto", description="Where the quantile is taken; auto: per class, and global for scalar labels."
+        "auto", description="Where the quantile is taken; auto: per class where labels have one, else global."
     )
-    relabel: Literal["auto", "none", "hard", "soft"] = Field(
+    relabel: Literal["auto", "none", "values", "hard", "soft"] = Field(
         "auto",
-        description="Label of a kept image: the condition (none), the teacher's class or value (hard), "
-        "the teacher's probabilities (soft); auto: none for classes, hard for scalar labels.",
+        description="Label of a kept image: the condition (none), its class with the teacher's values (values), "
+        "the teacher's class and values (hard), the teacher's probabilities (soft, classes only); "
+        "auto: classes are kept, values become the teacher's.",
     )
 
 
@@ -278,10 +388,12 @@ class Config(Section):
     compute: Compute = Compute()
     source: Source = DigitsSource()
     prepare: Prepare = Prepare()
+    features: Features = Features()
     teacher: Teacher = Teacher()
     generator: Generator = ClassGenerator()
     ratio: Ratio = Ratio()
     candidates: Candidates = Candidates()
+    fidelity: Fidelity = Fidelity()
     synthetic: Synthetic = Synthetic()
     distill: Distill = Distill()
 

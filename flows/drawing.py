@@ -34,7 +34,7 @@ class Draws:
     """Draws in the order of (label, draw number), up to each label's last accepted one.
 
     Args:
-        labels: label of each draw, (n,).
+        labels: label of each draw, (n, ...).
         seeds: seed of each draw, (n,).
         ratios: density ratio of each draw, (n,), calibrated: the mean of its label's burn-in is 1.
         accepted: which are accepted, bool (n,).
@@ -66,7 +66,7 @@ def draw_labels(
     least_acceptance: float,
     max_draws: int,
     seed: int,
-    describe: Callable[[float], str],
+    describe: Callable[[Any], str],
 ) -> Draws:
     """Draws until every label has ``per_label`` accepted images.
 
@@ -74,7 +74,7 @@ def draw_labels(
     accepted too, since the bound is the same for them.
 
     Args:
-        labels: the labels, (k,).
+        labels: the labels, all different, a column of their space, (k, ...).
         numbers: number of each label in the whole run, (k,); with the draw's number it makes the seed.
         sample: makes images.
         ratio: rates images; None accepts every draw.

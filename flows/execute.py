@@ -24,12 +24,14 @@ class StageContext:
         node: the stage's place in the run.
         inputs: the input artifacts by name.
         workspace: where it works.
+        warn: tells the person who runs it one sentence.
     """
 
     config: Config
     node: Node
     inputs: Mapping[str, Artifact]
     workspace: Workspace
+    warn: Callable[[str], None] = lambda sentence: None
 
     @property
     def seed(self) -> int:
@@ -97,6 +99,7 @@ class Runner:
         selection: which stages are made again.
         progress: draws progress.
         done: told of every outcome.
+        warn: told what a stage finds odd, one sentence each.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class Runner:
         selection: Selection,
         progress: Callable[[Node], ProgressReporter] | None = None,
         done: Callable[[Outcome], None] = lambda outcome: None,
+        warn: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.config = config
         self.store = store
@@ -113,6 +117,7 @@ class Runner:
         self.outcomes: list[Outcome] = []
         self._progress = progress
         self._done = done
+        self._warn = warn
 
     def _record(self, outcome: Outcome) -> Outcome:
         self.outcomes.append(outcome)
@@ -140,7 +145,11 @@ class Runner:
         function = import_module(f"flows.stages.{node.stage}").run
 
         def make(workspace: Workspace) -> Mapping[str, Any]:
-            metrics: Mapping[str, Any] = function(StageContext(self.config, node, inputs, workspace))
+            metrics: Mapping[str, Any] = function(
+                StageContext(
+                    self.config, node, inputs, workspace, lambda sentence: self._warn(f"{node.key}: {sentence}")
+                )
+            )
             return metrics
 
         options: dict[str, Any] = {"checkpoint_seconds": self.config.compute.checkpoint_seconds}

@@ -1,4 +1,4 @@
-"""The commands that look: list, sample, report, data info, data verify."""
+"""The commands that look: list, report, data info, data verify."""
 
 from __future__ import annotations
 
@@ -74,48 +74,11 @@ def report_command(run_name: str, store_path: Path, *, as_json: bool) -> None:
     console.print(f"Report: {page}", soft_wrap=True)
 
 
-def sample_command(
-    reference: str, labels: list[float], count: int, seed: int, out: Path, store_path: Path, device: str
-) -> None:
-    """Draws ``count`` images of every label and writes them as one PNG grid, a row a label."""
-    import numpy as np
-
-    from data.compute import pick_compute
-    from data.pictures import image_grid
-    from data.random import derive_seed, row_seeds
-    from generators.sampling import load_generator
-
-    artifact = Store(store_path).resolve(reference, "generator")
-    precision = artifact.manifest["config"]["compute"]["precision"]
-    sampler = load_generator(artifact.folder, pick_compute(device, precision))
-    space = sampler.label_space
-    if space.kind == "class":
-        wrong = [label for label in labels if label != int(label) or not 0 <= label < space.classes]
-        if wrong:
-            raise ConfigError(f"--label must be a class number 0..{space.classes - 1}, got {wrong[0]:g}.")
-        chosen = np.array(labels or range(space.classes))
-    else:
-        wrong = [label for label in labels if not space.minimum <= label <= space.maximum]
-        if wrong:
-            low, high = space.describe(space.minimum), space.describe(space.maximum)
-            raise ConfigError(f"--label must lie between {low} and {high}, got {wrong[0]:g}.")
-        chosen = np.array(labels or np.linspace(space.minimum, space.maximum, 8))
-    rows = np.repeat(chosen, count).astype(space.dtype)
-    # A column has one seed, so that only the label changes along it.
-    seeds = np.tile(row_seeds(derive_seed(seed, "sample"), np.arange(count)), len(chosen))
-    picture = image_grid(sampler.sample(rows, seeds), columns=count)
-    try:
-        picture.save(out, format="PNG")
-    except OSError as error:
-        raise DataError(f"--out {out} cannot be written ({error.strerror}).") from error
-    print(f"{out}: {len(rows)} images of {', '.join(space.describe(label) for label in chosen)}")
-
-
 def info_command(file: Path, *, as_json: bool) -> None:
     """Prints what a stranger needs to know of a set."""
     from data.reading import describe_set
 
-    description = describe_set(_only_set(file))
+    description = describe_set(only_set(file))
     if as_json:
         print(json.dumps(description))
         return
@@ -141,7 +104,8 @@ def verify_command(file: Path, *, as_json: bool) -> None:
     print(json.dumps(result) if as_json else f"{file} is whole.")
 
 
-def _only_set(file: Path) -> Path:
+def only_set(file: Path) -> Path:
+    """The set that a person names by its file, or by the folder of an artifact with one set."""
     if not file.is_dir():
         return file
     sets = sorted(file.glob("*.h5"))

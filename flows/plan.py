@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from data.changes import reason
@@ -20,9 +21,11 @@ STAGES = (
     "prepare",
     "teacher",
     "answers",
+    "features",
     "generator",
     "ratio",
     "candidates",
+    "fidelity",
     "synthetic",
     "distill",
     "report",
@@ -85,14 +88,54 @@ class _Planner:
         self._add("report", resolved, {**self.base, **students})
 
     def _add_synthetic(self, real: Node, teacher: Node) -> None:
-        generator = self._add("generator", self._seeded("generator"), {"real": real})
-        pictures = {"real": real, "generator": generator}
-        inputs = {**pictures, "teacher": teacher}
-        if self.config.candidates.subsample:
-            self.base["ratio"] = inputs["ratio"] = self._add("ratio", self._seeded("ratio"), pictures)
-        candidates = self._add("candidates", self._seeded("candidates"), inputs)
+        features = self._add("features", self._seeded("features"), {"real": real})
+        self.base["features"] = features
+        inputs = {"real": real, "teacher": teacher}
+        if self.config.candidates.file is None:
+            inputs |= self._generators(real, features)
+        candidates = self._add("candidates", self._candidates(), inputs)
+        self.base["candidates"] = candidates
+        if self.config.fidelity.enabled:
+            judged = {name: node for name, node in inputs.items() if name != "ratio"}
+            judged |= {"features": features, "candidates": candidates}
+            self.base["fidelity"] = self._add("fidelity", self._fidelity(), judged)
         synthetic = self._add("synthetic", self._section("synthetic"), {"candidates": candidates})
-        self.base |= {"generator": generator, "candidates": candidates, "synthetic": synthetic}
+        self.base["synthetic"] = synthetic
+
+    def _generators(self, real: Node, features: Node) -> dict[str, Node]:
+        """The generator and, where images are subsampled, the density ratio with the features that it reads."""
+        section = self._seeded("generator")
+        settings = self.config.generator
+        inputs = {"real": real}
+        if settings.kind == "external":
+            from generators.factories import factory_identity
+
+            section["generator"]["source_sha256"] = factory_identity(settings.factory)
+        elif settings.snapshots:
+            inputs["features"] = features
+        made = {"generator": self._add("generator", section, inputs)}
+        if self.config.candidates.subsample:
+            pictures = {"real": real, "features": features, **made}
+            made |= {"features": features, "ratio": self._add("ratio", self._seeded("ratio"), pictures)}
+        self.base |= made
+        return made
+
+    def _candidates(self) -> dict[str, Any]:
+        """The section, where a file's content stands for its path, and only what has an effect on it is kept."""
+        section = self._seeded("candidates")
+        path = section["candidates"].pop("file")
+        if path is not None:
+            from data.foreign import foreign_identity
+
+            section["candidates"] = {"file": foreign_identity(Path(path))}
+        return section
+
+    def _fidelity(self) -> dict[str, Any]:
+        section = self._seeded("fidelity")
+        path = section["fidelity"].pop("inception_weights")
+        if section["fidelity"]["extractor"] == "inception":
+            section["fidelity"]["inception_weights"] = None if path is None else Path(path).name
+        return section
 
     def _section(self, name: str) -> dict[str, Any]:
         return {name: getattr(self.config, name).model_dump(mode="json")}

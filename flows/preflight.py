@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from data.compute import pick_compute
 from data.errors import ConfigError
-from flows.config import Config
+from data.labels import LabelSpace
+from data.sources import Source
+from flows.config import ClassGenerator, Config, ContinuousGenerator
 from flows.plan import make_source
-from generators.networks import build_network
+from generators.networks import build_network, networks
 from students.methods import make_method
 from students.networks import make_network
 
@@ -21,13 +23,7 @@ def preflight(config: Config) -> None:
     space = source.label_space
     pick_compute(config.compute.device, config.compute.precision)
     if config.uses_synthetic:
-        wanted = {"class": "class_gan", "scalar": "continuous_gan"}[space.kind]
-        if config.generator.kind != wanted:
-            raise ConfigError(
-                f"generator.kind must be '{wanted}' for the {space.kind} labels of source '{config.source.kind}', "
-                f"got '{config.generator.kind}'."
-            )
-        build_network(config.generator.network, config.generator.options)
+        _check_images(config, source)
     for method in config.distill.methods:
         tasks = make_method(method.name, method.options).tasks
         if space.kind not in tasks:
@@ -38,3 +34,39 @@ def preflight(config: Config) -> None:
             )
     for network in (config.teacher, *config.distill.students):
         make_network(network.network, network.options, source.image_shape, space.outputs)
+
+
+def _check_images(config: Config, source: Source) -> None:
+    space, generator = source.label_space, config.generator
+    if config.fidelity.enabled and config.fidelity.extractor == "inception":
+        from generators.fidelity.inception import check_inception_weights
+
+        check_inception_weights(config.fidelity.inception_weights)
+    if config.candidates.file is not None:
+        from data.foreign import open_foreign
+
+        open_foreign(config.candidates.file, space, source.image_shape)
+    elif generator.kind == "external":
+        from generators.external import load_external
+
+        if config.candidates.truncation < 1.0:
+            raise ConfigError("candidates.truncation must be 1 with generator.kind 'external', which has no latents.")
+        load_external(generator.factory, generator.options, space, source.image_shape)
+    else:
+        _check_network(generator, space, config.source.kind)
+
+
+def _check_network(generator: ClassGenerator | ContinuousGenerator, space: LabelSpace, source: str) -> None:
+    wanted = "class_gan" if space.kind == "class" else "continuous_gan"
+    if generator.kind != wanted:
+        raise ConfigError(
+            f"generator.kind must be '{wanted}' for the {space.kind} labels of source '{source}', "
+            f"got '{generator.kind}'."
+        )
+    family = build_network(generator.network, generator.options)
+    if space.kind not in family.label_kinds:
+        fits = [name for name in networks.names() if space.kind in networks.get(name).label_kinds]
+        raise ConfigError(
+            f"generator.network must be one of {', '.join(fits)} for the {space.kind} labels of source '{source}', "
+            f"got '{generator.network}'."
+        )

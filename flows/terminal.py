@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -69,6 +70,11 @@ class Display:
 
         return report
 
+    def warn(self, sentence: str) -> None:
+        """Prints what a stage finds odd; shown in quiet too, as it goes to standard error."""
+        warnings = Console(file=sys.stderr, highlight=False) if self.console.quiet else self.console
+        warnings.print(f"[yellow]warning[/] {escape(sentence)}", soft_wrap=True)
+
     def done(self, outcome: Outcome) -> None:
         """Prints the line of a finished stage."""
         self._finished += 1
@@ -95,16 +101,27 @@ def show_summary(summary: Mapping[str, Any], report_fingerprint: str, store: Sto
 
 
 def show_results(console: Console, report: Mapping[str, Any]) -> None:
-    """Prints the table of a report: the teacher, then every student, method and data with mean and deviation."""
-    teacher = report["teacher"]
-    unit = report["summary"][0]["unit"] if report["summary"] else ""
-    table = Table(title=report["run"])
+    """Prints the tables of a report, one for every figure of whole labels, and its verdict."""
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for row in report["summary"]:
+        rows.setdefault(row["metric"], []).append(row)
+    for place, (metric, own) in enumerate(rows.items() or [(report["metric"], [])]):
+        console.print(_table(report["run"] if place == 0 else None, metric, own, report["teacher"]))
+    console.print(report["sentence"])
+
+
+def _table(title: str | None, metric: str, rows: Sequence[Mapping[str, Any]], teacher: Mapping[str, Any]) -> Table:
+    """The teacher, then every student, method and data, with mean and deviation over seeds."""
+    unit = rows[0]["unit"] if rows else ""
+    measured = escape(f"{metric} [{unit}]") if unit else metric
+    table = Table(title=title)
     for name in ("student", "trained with"):
         table.add_column(name)
-    for name in (f"{report['metric']} [{unit}]", "seeds", "steps", "change"):
+    for name in (measured, "seeds", "steps", "change"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_row("teacher", "", f"{teacher['value']:.2f}", "", "", "")
-    for row in report["summary"]:
+    values = {figure["metric"]: figure["value"] for figure in teacher.get("figures", ()) if not figure["of"]}
+    table.add_row("teacher", "", f"{values.get(metric, teacher['value']):.2f}", "", "", "")
+    for row in rows:
         deviation = "" if row["std"] is None else f" ± {row['std']:.2f}"
         difference = "" if row["difference"] is None else f"{row['difference']:+.2f}"
         table.add_row(
@@ -115,5 +132,4 @@ def show_results(console: Console, report: Mapping[str, Any]) -> None:
             str(row["steps"]),
             difference,
         )
-    console.print(table)
-    console.print(report["sentence"])
+    return table

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from data.labels import LabelSpace
 from flows.cli import app
+from generators.networks import networks
 from students.methods import methods
 
 ROOT = Path(__file__).parents[1]
@@ -18,6 +20,38 @@ def test_every_method_has_a_card_that_names_its_options(name):
     assert card.startswith(f"# {name}: ")
     for option in dataclasses.fields(methods.get(name)):
         assert f"`{option.name}` = {option.default}" in card
+
+
+@pytest.mark.parametrize("name", networks.names())
+def test_every_generator_has_a_card_that_names_its_options_and_labels(name):
+    family = networks.get(name)
+    card = (ROOT / "docs" / "generators" / f"{name}.md").read_text()
+    assert card.startswith(f"# {name}: ")
+    options = dataclasses.fields(family)
+    for option in options:
+        default = str(option.default).lower() if isinstance(option.default, bool) else option.default
+        assert f"| `{option.name}` | {default} |" in card
+    assert len(re.findall(r"^\| `", card, re.MULTILINE)) == len(options)
+    labels = re.search(r"\*\*Labels\*\*: ([^.]+)\.", card).group(1)
+    assert {kind.removesuffix("es") for kind in labels.split(", ")} == family.label_kinds
+    assert set(re.findall(r"arXiv\s+(\d{4}\.\d{5})", family.__doc__)) <= set(
+        re.findall(r"arXiv\s+(\d{4}\.\d{5})", card)
+    )
+
+
+@pytest.mark.parametrize("name", networks.names())
+def test_the_parameters_on_a_card_are_those_of_the_networks(name):
+    family = networks.get(name)()
+    classes = "class" in family.label_kinds
+    space = LabelSpace("class", tuple("abcdefghij")) if classes else LabelSpace("scalar")
+    card = (ROOT / "docs" / "generators" / f"{name}.md").read_text()
+    for half in (family.generator((3, 32, 32), space), family.discriminator((3, 32, 32), space)):
+        own = {key: value for key, value in half.named_parameters() if not key.startswith("embedding.")}
+        assert f"{sum(value.numel() for value in own.values()):,}" in card
+
+
+def test_there_are_generators():
+    assert len(networks.names()) >= 7
 
 
 def test_there_are_methods():
@@ -32,7 +66,15 @@ def test_commands_of_the_readme_exist():
     assert used <= known
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+@pytest.mark.parametrize(
+    "document",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/architecture.md",
+        *(f"docs/generators/{name}.md" for name in networks.names()),
+    ],
+)
 def test_links_lead_somewhere(document):
     path = ROOT / document
     links = re.findall(r"\]\(([^)#]+)\)", path.read_text())

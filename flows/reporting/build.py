@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from data.files import replace_durably, write_json
+from flows.reporting.groups import axis_groups, group_results, headline_groups
 from flows.reporting.inputs import ReportInputs
 from flows.reporting.page import render_page
 from flows.reporting.provenance import artifacts_of
 from flows.reporting.results import collect_results, summarise, teacher_summary
-from flows.reporting.verdict import effects, sentence
+from flows.reporting.verdict import effects, sentences
 
 
 def build_report(inputs: ReportInputs, folder: Path) -> dict[str, Any]:
@@ -21,30 +22,35 @@ def build_report(inputs: ReportInputs, folder: Path) -> dict[str, Any]:
         folder: where the two files go; made if it is absent.
 
     Returns:
-        The object of report.json: run, metric, unit, teacher, results, summary, effects, sentence, stages.
+        The object of report.json: run, metric and unit (of the first figure), sentence, teacher, results, summary
+        and effects (of every figure of whole labels), axes (summaries of the single axes of vectors), stages.
 
     Raises:
         DataError: if an image set of the run is missing a column or damaged.
     """
     results = collect_results(inputs.students)
-    summaries = summarise(results)
-    teacher = teacher_summary(inputs.manifests.get("teacher"))
-    words = sentence(summaries, teacher)
-    first: dict[str, Any] = results[0].to_dict() if results else dict(teacher or {})
+    manifest = inputs.manifests.get("teacher")
+    groups = group_results(summarise(results), manifest)
+    headlines, axes = headline_groups(groups), axis_groups(groups)
+    words = sentences(headlines)
+    first = headlines[0]
     report = {
         "run": inputs.name,
-        "metric": first.get("metric"),
-        "unit": first.get("unit"),
-        "sentence": words,
-        "teacher": teacher,
-        "results": [result.to_dict() for result in results],
-        "summary": [row.to_dict() for row in summaries],
-        "effects": [effect.to_dict() for effect in effects(summaries)],
+        "metric": first.metric or None,
+        "unit": first.unit if first.metric else None,
+        "sentence": " ".join(words),
+        "teacher": teacher_summary(manifest),
+        "results": [result.to_dict() for result in results if not result.of],
+        "summary": [row.to_dict() for group in headlines for row in group.summaries],
+        "axes": [row.to_dict() | {"of": group.of} for group in axes for row in group.summaries],
+        "effects": [
+            effect.to_dict() | {"metric": group.metric} for group in headlines for effect in effects(group.summaries)
+        ],
         "stages": [artifact.to_dict() for artifact in artifacts_of(inputs)],
     }
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / "report.html.tmp"
-    temporary.write_text(render_page(inputs, summaries, teacher, words), encoding="utf-8")
+    temporary.write_text(render_page(inputs, headlines, axes, words), encoding="utf-8")
     replace_durably(temporary, folder / "report.html")
     write_json(folder / "report.json", report)
     return report

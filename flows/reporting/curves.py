@@ -21,10 +21,11 @@ _MOST_POINTS = 400
 
 
 def shared_curves(inputs: ReportInputs) -> list[Plot]:
-    """Curves of the teacher, the generator (and its label embedding) and the density ratio."""
+    """Curves of the teacher, the features, the generator (and its label embedding) and the density ratio."""
     plots = []
     for stage, pattern, noun in (
         ("teacher", "training.jsonl", "Teacher"),
+        ("features", "*.jsonl", "Features"),
         ("generator", "embedding_*.jsonl", "Label embedding"),
         ("generator", "generator.jsonl", "Generator"),
         ("ratio", "*.jsonl", "Density ratio"),

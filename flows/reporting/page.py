@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +10,34 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from data.labels import LabelSpace
 from flows.reporting import wording
 from flows.reporting.curves import shared_curves, student_curves
+from flows.reporting.fidelity import fidelity_section
 from flows.reporting.grids import make_grids
+from flows.reporting.groups import Group
 from flows.reporting.inputs import ReportInputs
 from flows.reporting.plots import results_plot
 from flows.reporting.provenance import artifacts_of, package_groups
 from flows.reporting.results import Summary
-from flows.reporting.samples import Samples, density_plot, funnel, label_rows, picture_pools, teacher_plots
-from flows.reporting.table import results_table
+from flows.reporting.samples import Samples, density_plot, funnel, label_tables, picture_pools, teacher_plots
+from flows.reporting.table import axes_table, results_table
 from flows.reporting.verdict import effects
+from students.evaluation import OF_RANGE
 
 _HERE = Path(__file__).resolve().parent
 
 
 def render_page(
-    inputs: ReportInputs, summaries: list[Summary], teacher: Mapping[str, Any] | None, sentence: str
+    inputs: ReportInputs, headlines: Sequence[Group], axes: Sequence[Group], sentences: Sequence[str]
 ) -> str:
     """The whole page as HTML; every value passes through Jinja's escaping.
 
     Args:
         inputs: what the report is made from.
-        summaries: means over seeds.
-        teacher: the teacher's entry of report.json.
-        sentence: what helped.
+        headlines: results of whole labels, at least one group.
+        axes: results of the single axes of vectors.
+        sentences: what helped, by each figure.
     """
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -43,25 +47,24 @@ def render_page(
     )
     samples = Samples(inputs)
     space = samples.space
-    labels = label_rows(samples)
+    tables = label_tables(samples)
     artifacts = artifacts_of(inputs)
     return environment.get_template("template.html.j2").render(
         style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
         name=inputs.name,
-        sentence=wording.unbroken(sentence),
-        facts=_facts(samples, summaries, teacher, artifacts),
-        rows=results_table(summaries, teacher),
-        several=len({row.student for row in summaries}) > 1,
-        metric=_metric(summaries, teacher),
-        notes=_notes(summaries, samples),
-        effects=_effects(summaries),
-        results_plot=results_plot(summaries, teacher),
+        sentences=[wording.unbroken(sentence) for sentence in sentences],
+        facts=_facts(samples, headlines[0], artifacts),
+        results=[_results(group, space, several=len(headlines) > 1) for group in headlines],
+        axes=axes_table(axes),
+        several=len({row.student for row in headlines[0].summaries}) > 1,
+        notes=_notes(headlines, samples),
         grids=make_grids(picture_pools(samples), space) if space is not None else [],
         space=space,
         density=density_plot(samples),
         errors=teacher_plots(samples),
-        label_rows=labels,
-        funnel=wording.unbroken(funnel(labels)),
+        label_tables=tables,
+        funnel=wording.unbroken(funnel(tables[0][1] if tables else [])),
+        fidelity=fidelity_section(inputs),
         shared_curves=shared_curves(inputs),
         student_curves=student_curves(inputs.students),
         config=yaml.safe_dump(dict(inputs.config), sort_keys=False, allow_unicode=True),
@@ -73,18 +76,31 @@ def render_page(
     )
 
 
-def _metric(summaries: list[Summary], teacher: Mapping[str, Any] | None) -> str:
-    metric, unit = (
-        (summaries[0].metric, summaries[0].unit)
-        if summaries
-        else (str((teacher or {}).get("metric") or "result"), str((teacher or {}).get("unit") or ""))
-    )
-    return f"{wording.metric_words(metric)} [{unit}]" if unit else wording.metric_words(metric)
+def _results(group: Group, space: LabelSpace | None, *, several: bool) -> dict[str, Any]:
+    """One figure's table, effects and plot; with a title where there are several figures."""
+    key = f"results-{group.metric}" if several else "results"
+    return {
+        "key": key,
+        "title": _title(group, space) if several else "",
+        "rows": results_table(group.summaries, group.teacher),
+        "metric": _metric(group),
+        "effects": _effects(group.summaries),
+        "plot": results_plot(group.summaries, group.teacher, key),
+    }
 
 
-def _facts(
-    samples: Samples, summaries: list[Summary], teacher: Mapping[str, Any] | None, artifacts: list[Any]
-) -> list[tuple[str, str]]:
+def _title(group: Group, space: LabelSpace | None) -> str:
+    part = "class" if group.metric == "accuracy" else "value" if space is None else space.dimensions[0].name
+    return f"{part[:1].upper()}{part[1:]}: {wording.metric_words(group.metric)}"
+
+
+def _metric(group: Group) -> str:
+    words = wording.metric_words(group.metric or "result")
+    return f"{words} [{group.unit}]" if group.unit else words
+
+
+def _facts(samples: Samples, group: Group, artifacts: list[Any]) -> list[tuple[str, str]]:
+    summaries, teacher = group.summaries, group.teacher
     facts = []
     if samples.real is not None:
         splits = " / ".join(wording.count(samples.split_rows(split)) for split in (0, 1, 2))
@@ -103,7 +119,8 @@ def _facts(
     return facts
 
 
-def _notes(summaries: list[Summary], samples: Samples) -> list[str]:
+def _notes(headlines: Sequence[Group], samples: Samples) -> list[str]:
+    summaries = headlines[0].summaries
     if not summaries:
         return []
     notes = []
@@ -120,13 +137,22 @@ def _notes(summaries: list[Summary], samples: Samples) -> list[str]:
         "Mean ± sample standard deviation over seeds; the difference is to the same student alone. "
         "The weights were chosen on the validation split; the test split was read once, at the end."
     )
+    if len(headlines) > 1:
+        notes.append(
+            "One number chose the weights: the share of wrong classes in percent plus the mean absolute error in "
+            "percent of its range."
+        )
+    if headlines[0].unit == OF_RANGE:
+        notes.append(
+            "Percent of range: the error of each axis over the length of its range, as the mean over the axes."
+        )
     tests = samples.split_rows(2)
     if tests and summaries[0].unit == "%":
         notes.append(f"The test split has {wording.count(tests)} images: one image is {100 / tests:.2f} points.")
     return notes
 
 
-def _effects(summaries: list[Summary]) -> list[dict[str, Any]]:
+def _effects(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
     words = {
         "better": "better",
         "worse": "worse",

@@ -17,8 +17,14 @@ from flows.reporting.wording import higher_is_better, metric_words, plural
 _ROW_PIXELS = 44
 
 
-def results_plot(summaries: Sequence[Summary], teacher: Mapping[str, Any] | None) -> Plot | None:
-    """One dot a seed, a tick at the mean, a bar of one standard deviation, and the teacher as a line."""
+def results_plot(summaries: Sequence[Summary], teacher: Mapping[str, Any] | None, key: str = "results") -> Plot | None:
+    """One dot a seed, a tick at the mean, a bar of one standard deviation, and the teacher as a line.
+
+    Args:
+        summaries: of one figure.
+        teacher: the teacher's entry with that figure, or None.
+        key: unique within the page.
+    """
     if not summaries:
         return None
     several = len({row.student for row in summaries}) > 1
@@ -60,7 +66,7 @@ def results_plot(summaries: Sequence[Summary], teacher: Mapping[str, Any] | None
 
     spoken = "; ".join(f"{row.student}, {row.words}: mean {row.mean:.4g}" for row in summaries)
     height = _ROW_PIXELS * len(summaries) + 60
-    svg = draw("results", f"Test results of every seed. {spoken}.", paint, width=410, height=height)
+    svg = draw(key, f"Test results of every seed. {spoken}.", paint, width=410, height=height)
     return Plot("Every seed", svg)
 
 

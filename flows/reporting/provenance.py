@@ -10,7 +10,7 @@ from typing import Any
 from flows.reporting.inputs import ReportInputs
 from flows.reporting.wording import plain_words, size
 
-_ORDER = ("prepare", "teacher", "answers", "generator", "ratio", "candidates", "synthetic")
+_ORDER = ("prepare", "teacher", "answers", "features", "generator", "ratio", "candidates", "fidelity", "synthetic")
 _SHORT = 12
 
 

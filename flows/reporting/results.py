@@ -1,20 +1,21 @@
-"""Results of the students: one row a trained student, one summary a student, method and data; all pure."""
+"""Results of the students: a row a trained student and figure, a summary a student, method and data; all pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from flows.reporting.inputs import StudentRun
 from flows.reporting.wording import ALONE, higher_is_better, plain_words
+from students.evaluation import Figure
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one trained student reached; ``value`` is on the test split, in ``unit``."""
+    """One figure of a trained student; ``value`` is on the test split, in ``unit``; ``of`` is its axis, if any."""
 
     student: str
     method: str
@@ -27,6 +28,7 @@ class Result:
     teacher_calls: int
     validation: float | None = None
     parameters: int | None = None
+    of: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The row of ``results`` in report.json."""
@@ -36,7 +38,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Summary:
-    """Results of one student, method, data and number of steps over its seeds.
+    """One figure of a student, method, data and number of steps over its seeds.
 
     ``difference`` is the mean less the mean of the same student alone, in the metric's own direction (for an
     error, a negative difference is the better one); None for the student alone, or where there is none.
@@ -55,6 +57,7 @@ class Summary:
     validation: float | None
     difference: float | None = None
     best: bool = False
+    of: str = ""
 
     @property
     def mean(self) -> float:
@@ -84,41 +87,62 @@ class Summary:
         return {name: getattr(self, name) for name in names} | numbers | rest
 
 
+def recorded_figures(metrics: Mapping[str, Any]) -> tuple[Figure, ...]:
+    """The figures of a trained model as its stage's metrics hold them, the first one first; none if there are none."""
+    if "figures" in metrics:
+        return tuple(Figure(**figure) for figure in metrics["figures"])
+    value = metrics.get("test", metrics.get("value"))
+    return () if value is None else (Figure(metrics.get("metric", ""), float(value), metrics.get("unit", "")),)
+
+
+def validated(metrics: Mapping[str, Any], figure: Figure) -> float | None:
+    """The figure on validation; None where it was not recorded, as for single axes."""
+    value = None if figure.of else metrics.get(f"validation_{figure.metric}", metrics.get("validation"))
+    return None if value is None else float(value)
+
+
 def collect_results(students: Sequence[StudentRun]) -> list[Result]:
-    """One row a trained student, read from the manifests' metrics, in the order given."""
-    return [_result(run) for run in students]
+    """One row a trained student and figure, read from the manifests' metrics, in the order given."""
+    return [_result(run, figure) for run in students for figure in recorded_figures(run.manifest["metrics"])]
 
 
-def _result(run: StudentRun) -> Result:
+def _result(run: StudentRun, figure: Figure) -> Result:
     metrics: Mapping[str, Any] = run.manifest["metrics"]
-    validation, parameters = metrics.get("validation"), metrics.get("parameters")
+    parameters = metrics.get("parameters")
     return Result(
         student=run.student,
         method=run.method,
         data=run.data,
         seed=int(run.seed),
         steps=int(metrics["steps"]),
-        metric=str(metrics["metric"]),
-        value=float(metrics["value"]),
-        unit=str(metrics["unit"]),
+        metric=figure.metric,
+        value=figure.value,
+        unit=figure.unit,
         teacher_calls=int(metrics.get("teacher_calls", 0)),
-        validation=None if validation is None else float(validation),
+        validation=validated(metrics, figure),
         parameters=None if parameters is None else int(parameters),
+        of=figure.of,
     )
 
 
 def summarise(results: Sequence[Result]) -> list[Summary]:
-    """Means over seeds, by student in order of appearance; the student alone first.
+    """Means over seeds, by figure, then by student, in order of appearance; the student alone first.
 
     Results of different numbers of steps are never averaged together.
     """
-    groups: dict[tuple[str, str, str, int], list[Result]] = {}
+    groups: dict[tuple[str, str, str, str, str, int], list[Result]] = {}
     for result in results:
-        groups.setdefault((result.student, result.method, result.data, result.steps), []).append(result)
+        key = (result.metric, result.of, result.student, result.method, result.data, result.steps)
+        groups.setdefault(key, []).append(result)
+    figures = list(dict.fromkeys((result.metric, result.of) for result in results))
     students = list(dict.fromkeys(result.student for result in results))
     summaries = [_summary(sorted(group, key=lambda result: result.seed)) for group in groups.values()]
-    summaries.sort(key=lambda row: (students.index(row.student), not row.alone))
-    return [_placed(row, [other for other in summaries if other.student == row.student]) for row in summaries]
+    summaries.sort(key=lambda row: (figures.index((row.metric, row.of)), students.index(row.student), not row.alone))
+    return [_placed(row, [other for other in summaries if _same_figure(row, other)]) for row in summaries]
+
+
+def _same_figure(row: Summary, other: Summary) -> bool:
+    return (row.metric, row.of, row.student) == (other.metric, other.of, other.student)
 
 
 def _summary(group: Sequence[Result]) -> Summary:
@@ -135,6 +159,7 @@ def _summary(group: Sequence[Result]) -> Summary:
         values=tuple(result.value for result in group),
         teacher_calls=max(result.teacher_calls for result in group),
         validation=float(np.mean(validations)) if validations else None,
+        of=first.of,
     )
 
 
@@ -150,24 +175,32 @@ def _placed(row: Summary, rivals: Sequence[Summary]) -> Summary:
 
 def baseline(row: Summary, summaries: Sequence[Summary]) -> Summary | None:
     """The same student alone, at the same number of steps where there is one."""
-    alone = [other for other in summaries if other.student == row.student and other.alone]
+    alone = [other for other in summaries if _same_figure(row, other) and other.alone]
     same = [other for other in alone if other.steps == row.steps]
     return next(iter(same or alone), None)
 
 
-def teacher_summary(manifest: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The teacher's entry of report.json; None if the run has no teacher."""
+def teacher_summary(manifest: Mapping[str, Any] | None, metric: str = "", of: str = "") -> dict[str, Any] | None:
+    """The teacher's entry of report.json; None if the run has no teacher.
+
+    Args:
+        manifest: the teacher's manifest.
+        metric: of the figure that is wanted; empty for the first.
+        of: its axis, if it has one.
+    """
     if manifest is None:
         return None
     metrics: Mapping[str, Any] = manifest["metrics"]
-    value = metrics.get("test", metrics.get("value"))
+    found = recorded_figures(metrics)
+    chosen = [figure for figure in found if (figure.metric, figure.of) == (metric, of)] if metric else found[:1]
     steps = metrics.get("steps")
     return {
         "fingerprint": manifest.get("fingerprint"),
-        "metric": metrics.get("metric"),
-        "unit": metrics.get("unit"),
-        "value": None if value is None else float(value),
-        "validation": metrics.get("validation"),
+        "metric": chosen[0].metric if chosen else metric or metrics.get("metric"),
+        "unit": chosen[0].unit if chosen else metrics.get("unit"),
+        "value": chosen[0].value if chosen else None,
+        "validation": validated(metrics, chosen[0]) if chosen else metrics.get("validation"),
         "parameters": metrics.get("parameters"),
         "steps": None if steps is None else int(steps),
+        "figures": [asdict(figure) | {"validation": validated(metrics, figure)} for figure in found],
     }

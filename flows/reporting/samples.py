@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LabelRow:
-    """Counts of one label, or of a range of scalar labels; None where the run has no such stage."""
+    """Counts of one class or value, or of a range of values; None where the run has no such stage."""
 
     label: str
     drawn: int | None
@@ -141,7 +141,7 @@ def teacher_plots(samples: Samples) -> list[Plot]:
         return []
     errors = np.asarray(samples.candidates.columns["teacher_error"], np.float64)
     finite = np.isfinite(errors)
-    errors, kept, labels = errors[finite], kept[finite], _labels(samples.candidates)[finite]
+    errors, kept, labels = errors[finite], kept[finite], _column(_labels(samples.candidates), 0)[finite]
     if not errors.size:
         return []
     edges = bin_edges(errors, 30)
@@ -151,9 +151,8 @@ def teacher_plots(samples: Samples) -> list[Plot]:
     plots = [error_plot("teacher-error", "Teacher error", errors, kept, limits, legend, edges=edges)]
     if samples.selection.get("scope") != "per_class" or not space.classes <= _MOST_PANELS:
         return plots
-    for label in range(space.classes):
-        mine = labels == label
-        name, key = describe_label(space, label), f"teacher-error-{label}"
+    for label, name in enumerate(space.names):
+        mine, key = labels == label, f"teacher-error-{label}"
         limits = _numbers([entry for entry in thresholds if entry.get("label") in (label, name)], "threshold")
         plots.append(error_plot(key, name, errors[mine], kept[mine], limits, (), edges=edges, small=True))
     return plots
@@ -165,13 +164,36 @@ def _error_legend(quantile: float | None, limits: Floats) -> tuple[tuple[str, st
     return ("grey", "all candidates"), ("series-1", "kept"), ("series-2", text)
 
 
-def label_rows(samples: Samples) -> list[LabelRow]:
-    """The table of counts: one row a class, or one a range of at most twelve ranges of a scalar label."""
-    space = samples.space
-    if space is None or samples.candidates is None:
+def label_parts(space: LabelSpace) -> list[tuple[str, LabelSpace]]:
+    """What labels are counted by, as title and label space of that part: the label, or its class and its values."""
+    if space.kind in ("class", "scalar"):
+        return [("By label", space)]
+    parts = [("By class", LabelSpace("class", space.names))] if space.has_classes else []
+    for axis in space.dimensions:
+        scalar = LabelSpace("scalar", (), axis.name, axis.unit, axis.minimum, axis.maximum)
+        parts.append((f"By {axis.name}", scalar))
+    return parts
+
+
+def label_tables(samples: Samples) -> list[tuple[str, list[LabelRow]]]:
+    """A table of counts, with its title, for every part of a label; none without candidates."""
+    if samples.space is None or samples.candidates is None:
         return []
-    labels, kept = _labels(samples.candidates), samples.kept
-    drawn_labels = np.array([float(entry["label"]) for entry in samples.sampling])
+    return [(title, label_rows(samples, part)) for part, (title, _) in enumerate(label_parts(samples.space))]
+
+
+def label_rows(samples: Samples, part: int = 0) -> list[LabelRow]:
+    """A table of counts: one row a class, or one a range of at most twelve ranges of values.
+
+    Args:
+        samples: the sets of a run.
+        part: which part of the label, as ``label_parts`` numbers them.
+    """
+    if samples.space is None or samples.candidates is None:
+        return []
+    space = label_parts(samples.space)[part][1]
+    labels, kept = _column(_labels(samples.candidates), part), samples.kept
+    drawn_labels = _column(np.array([entry["label"] for entry in samples.sampling], np.float64), part)
     names, places = _bins(space, np.unique(np.concatenate([drawn_labels, np.unique(labels)])))
     rows = []
     for index, name in enumerate(names):
@@ -190,6 +212,10 @@ def label_rows(samples: Samples) -> list[LabelRow]:
             )
         )
     return rows
+
+
+def _column(labels: Floats, part: int) -> Floats:
+    return labels[:, part] if labels.ndim == 2 else labels
 
 
 def _bins(space: LabelSpace, labels: Floats) -> tuple[list[str], Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flows.reporting.groups import Group
 from flows.reporting.results import Summary, baseline
 from flows.reporting.verdict import Verdict, compare
 from flows.reporting.wording import count, decimals, difference_words, mean_and_deviation, number, plain_data
@@ -56,6 +57,34 @@ def results_table(summaries: Sequence[Summary], teacher: Mapping[str, Any] | Non
             )
         )
     return rows + [_student_row(row, summaries, places) for row in summaries]
+
+
+@dataclass(frozen=True)
+class AxesTable:
+    """Errors of the single axes: a column an axis, with its unit; a row the teacher and every way of training."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, str, tuple[str, ...]], ...]
+
+
+def axes_table(axes: Sequence[Group]) -> AxesTable | None:
+    """The table of the axes of vector labels; None for other labels.
+
+    Args:
+        axes: one group an axis, with the same students in the same order.
+    """
+    if not axes:
+        return None
+    places = [decimals(max(abs(row.mean) for row in group.summaries)) for group in axes]
+    rows = []
+    if axes[0].teacher is not None:
+        cells = (number((group.teacher or {}).get("value"), place) for group, place in zip(axes, places, strict=True))
+        rows.append(("teacher", "", tuple(cells)))
+    for summaries in zip(*(group.summaries for group in axes), strict=True):
+        values = (mean_and_deviation(row.mean, row.std, place) for row, place in zip(summaries, places, strict=True))
+        rows.append((summaries[0].words, summaries[0].student, tuple(values)))
+    columns = tuple(f"{group.of} [{group.unit}]" if group.unit else group.of for group in axes)
+    return AxesTable(columns, tuple(rows))
 
 
 def _student_row(row: Summary, summaries: Sequence[Summary], places: int) -> TableRow:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import stdtrit
 
+from flows.reporting.groups import Group
 from flows.reporting.results import Summary, baseline
 from flows.reporting.wording import (
     ALONE,
@@ -94,7 +95,7 @@ def effects(summaries: Sequence[Summary]) -> list[Comparison]:
 
 
 def sentence(summaries: Sequence[Summary], teacher: Mapping[str, Any] | None) -> str:
-    """One sentence on what helped, honest where the difference is within the noise."""
+    """One sentence on what helped by one figure, honest where the difference is within the noise."""
     if not summaries:
         return "No student was trained in this run."
     students = list(dict.fromkeys(row.student for row in summaries))
@@ -105,6 +106,13 @@ def sentence(summaries: Sequence[Summary], teacher: Mapping[str, Any] | None) ->
     if teacher is not None and teacher["value"] is not None:
         text += f"; the teacher reaches {_value(summaries[0], teacher['value'])}"
     return f"{text[0].upper()}{text[1:]}."
+
+
+def sentences(groups: Sequence[Group]) -> list[str]:
+    """What helped, a sentence a figure; where there are several figures each sentence names its own."""
+    if len(groups) == 1:
+        return [sentence(groups[0].summaries, groups[0].teacher)]
+    return [f"By {metric_words(group.metric)}, {_inner(sentence(group.summaries, group.teacher))}" for group in groups]
 
 
 def _clause(rows: Sequence[Summary]) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-_METHODS = {"kd": "KD", "imitation": "imitation", "ckd": "CKD", "dtkd": "DTKD", "r2kd": "R2KD"}
+_METHODS = {"kd": "KD", "joint_kd": "joint KD", "ckd": "CKD", "dtkd": "DTKD", "r2kd": "R2KD"}
 _UNITS = {"%": " %", "degree": "°"}
 #: Methods that train on labels only; the student alone is one of them on real data.
-ALONE = ("ce", "mse")
+ALONE = ("ce", "mse", "joint")
 MINUS = "\N{MINUS SIGN}"
 
 

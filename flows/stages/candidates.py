@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from data.compute import Compute
     from data.labels import LabelSpace
-    from flows.drawing import Draws
+    from flows.drawing import Draws, Ratio, Sample
     from flows.execute import StageContext
-    from flows.stages.common import RealSet
 
 VERSION = 1
 _ROWS_A_SHARD = 4096
@@ -23,26 +23,28 @@ def run(context: StageContext) -> dict[str, Any]:
 
     A shard holds some labels; it is committed whole, and a killed run goes on at the first missing one.
     """
+    options, workspace = context.config.candidates, context.workspace
+    if options.file is not None:
+        from flows.importing import import_candidates
+
+        return import_candidates(context)
     import numpy as np
 
     from data.random import derive_seed
     from data.writing import consolidate, write_set
-    from filters.ratio import load_ratio
     from filters.teacher_filter import teacher_error
     from flows.drawing import draw_labels
+    from flows.generated_labels import generated_labels
     from flows.stages.common import RealSet, compute_of
-    from generators.sampling import load_generator
     from students.evaluation import predict
     from students.model import load_model
 
-    options, workspace = context.config.candidates, context.workspace
     compute = compute_of(context.config)
     real = RealSet.of(context.inputs["real"])
     space = real.label_space
-    sampler = load_generator(context.inputs["generator"].folder, compute)
     teacher = load_model(context.inputs["teacher"].folder, compute)
-    ratio = load_ratio(context.inputs["ratio"].folder, compute).ratio if options.subsample else None
-    labels = _labels(real, options.labels)
+    sample, ratio = _sample(context, compute), _ratio(context, compute)
+    labels = generated_labels(real.train.labels, space, options.labels, context.seed)
     described: dict[str, Any] = {
         "label_space": space,
         "license": real.images.license,
@@ -58,7 +60,7 @@ def run(context: StageContext) -> dict[str, Any]:
         draws = draw_labels(
             labels[chosen],
             chosen,
-            sampler.sample,
+            sample,
             ratio,
             per_label=options.per_label,
             burn_in=options.burn_in,
@@ -107,17 +109,23 @@ def run(context: StageContext) -> dict[str, Any]:
     }
 
 
-def _labels(real: RealSet, count: int | None) -> npt.NDArray[Any]:
-    """The labels that are generated: every class, or scalar values evenly over the range of the training labels."""
-    import numpy as np
+def _sample(context: StageContext, compute: Compute) -> Sample:
+    """The generator's sampling, truncated where that is asked for."""
+    from functools import partial
 
-    space = real.label_space
-    if space.kind == "class":
-        return np.arange(space.classes, dtype=space.dtype)
-    train = real.train.labels
-    if count is None:
-        return np.unique(train)
-    return np.linspace(train.min(), train.max(), count, dtype=space.dtype)
+    from flows.stages.common import sampler_of
+
+    sampler, truncation = sampler_of(context, compute), context.config.candidates.truncation
+    return sampler.sample if truncation == 1.0 else partial(sampler.sample, truncation=truncation)
+
+
+def _ratio(context: StageContext, compute: Compute) -> Ratio | None:
+    """The density ratio; it was learnt on images that were not truncated, and is used on truncated ones as it is."""
+    from filters.ratio import load_ratio
+
+    if not context.config.candidates.subsample:
+        return None
+    return load_ratio(context.inputs["ratio"].folder, context.inputs["features"].folder, compute).ratio
 
 
 def _beside(path: Path, name: str) -> Path:
@@ -144,12 +152,12 @@ def _statistics(labels: npt.NDArray[Any], draws: Draws, space: LabelSpace) -> li
     """What the sampling of each label cost and how even its weights are, JSON-ready."""
     rows = []
     for place, label in enumerate(labels):
-        mine = draws.labels == label
+        mine = (draws.labels == label).reshape(len(draws.labels), -1).all(axis=1)
         drawn, accepted = int(mine.sum()), int(draws.accepted[mine].sum())
         calibration = draws.calibration
         rows.append(
             {
-                "label": label.item(),
+                "label": label.tolist(),
                 "name": space.describe(label),
                 "drawn": drawn,
                 "accepted": accepted,

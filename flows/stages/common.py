@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from data.errors import StageError
 from data.labels import LabelSpace
 from data.reading import ImageSet, open_set
 from data.splitting import TEST, TRAIN, VALIDATION
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from data.store import Artifact
     from flows.config import Config
     from flows.execute import StageContext
+    from generators.external import ExternalSampler
+    from generators.sampling import Sampler
 
 
 def compute_of(config: Config) -> Compute:
@@ -30,9 +33,41 @@ def compute_of(config: Config) -> Compute:
     return pick_compute(config.compute.device, config.compute.precision)
 
 
+def sampler_of(context: StageContext, compute: Compute) -> Sampler | ExternalSampler:
+    """What makes images: the trained generator, or the function that the configuration names."""
+    if context.config.generator.kind == "external":
+        return external_sampler(context)
+    from generators.sampling import load_generator
+
+    return load_generator(context.inputs["generator"].folder, compute)
+
+
+def external_sampler(context: StageContext) -> ExternalSampler:
+    """The function that the configuration names as its generator.
+
+    It is taken from the configuration alone, never from an artifact, as it is code that runs here.
+
+    Raises:
+        StageError: if its source file is not the one that was planned with.
+    """
+    from generators.external import load_external
+    from generators.factories import factory_identity
+
+    settings = context.config.generator
+    if settings.kind != "external":
+        raise ValueError(f"generator.kind must be 'external', got '{settings.kind}'.")
+    own = context.node.stage == "generator"
+    made = context.node.request.config if own else context.inputs["generator"].manifest["config"]
+    if factory_identity(settings.factory) != made["generator"]["source_sha256"]:
+        raise StageError(f"generator.factory '{settings.factory}' has changed since this run was planned; run again.")
+    real = RealSet.of(context.inputs["real"])
+    channels, height, width = real.images.columns["images"].shape[1:]
+    return load_external(settings.factory, settings.options, real.label_space, (channels, height, width))
+
+
 @dataclass(frozen=True)
 class Part:
-    """Rows of a set, in memory: row numbers (M,), images (M, C, H, W) uint8 and labels (M,)."""
+    """Rows of a set, in memory: row numbers (M,), images (M, C, H, W) uint8 and a column of M labels."""
 
     rows: npt.NDArray[np.int64]
     images: npt.NDArray[np.uint8]
@@ -76,14 +111,19 @@ class RealSet:
         return self.part(TEST)
 
 
-def figure_on_test(context: StageContext, real: RealSet, compute: Compute) -> dict[str, Any]:
-    """The figure of the model in the workspace on the test part, with its metric and unit."""
-    from students.evaluation import predict, score
+def figures_on_test(context: StageContext, real: RealSet, compute: Compute) -> dict[str, Any]:
+    """How good the model in the workspace is on the test part: its first figure, and the list of all."""
+    from students.evaluation import figures, predict
     from students.model import load_model
 
     test = real.test
     model = load_model(context.workspace.folder, compute)
     outputs = predict(model, test.images, compute, context.config.compute.block_rows)
-    metric, value = score(outputs, test.labels, real.label_space)
-    unit = "%" if metric == "accuracy" else real.label_space.unit
-    return {"metric": metric, "value": value, "unit": unit}
+    found = figures(outputs, test.labels, real.label_space)
+    first = found[0]
+    return {
+        "metric": first.metric,
+        "value": first.value,
+        "unit": first.unit,
+        "figures": [asdict(figure) for figure in found],
+    }

@@ -18,7 +18,7 @@ VERSION = 1
 
 def run(context: StageContext) -> dict[str, Any]:
     """Writes the student's weights, card and curves; the test part is read once, after the selection."""
-    from flows.stages.common import RealSet, compute_of, figure_on_test
+    from flows.stages.common import RealSet, compute_of, figures_on_test
     from students.training import train_student
 
     section = context.node.request.config["distill"]
@@ -40,7 +40,7 @@ def run(context: StageContext) -> dict[str, Any]:
         compute=compute,
         workspace=context.workspace,
     )
-    return metrics | figure_on_test(context, real, compute) | {"teacher_calls": _teacher_calls(context)}
+    return metrics | figures_on_test(context, real, compute) | {"teacher_calls": _teacher_calls(context)}
 
 
 def _training_data(context: StageContext, real: RealSet) -> TrainingData:

@@ -7,26 +7,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flows.execute import StageContext
 
-VERSION = 1
+VERSION = 2
 
 
 def run(context: StageContext) -> dict[str, Any]:
-    """Writes the feature network, the ratio network and their card."""
+    """Writes the ratio network and its card; the features are those of the stage before it."""
+    from filters.features import load_extractor
     from filters.ratio import train_ratio
-    from flows.stages.common import RealSet, compute_of
-    from generators.sampling import load_generator
+    from flows.stages.common import RealSet, compute_of, sampler_of
 
     compute = compute_of(context.config)
     real = RealSet.of(context.inputs["real"])
     train = real.train
-    sampler = load_generator(context.inputs["generator"].folder, compute)
-    return train_ratio(
-        train.images,
-        train.labels,
-        real.label_space,
-        sampler.sample,
-        **context.config.ratio.model_dump(),
-        seed=context.seed,
-        compute=compute,
-        workspace=context.workspace,
+    return dict(
+        train_ratio(
+            train.images,
+            train.labels,
+            real.label_space,
+            sampler_of(context, compute).sample,
+            load_extractor(context.inputs["features"].folder, compute),
+            **context.config.ratio.model_dump(),
+            seed=context.seed,
+            compute=compute,
+            workspace=context.workspace,
+        )
     )

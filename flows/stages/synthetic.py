@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from filters.teacher_filter import Relabelling
     from flows.execute import StageContext
 
 VERSION = 1
-_LABEL_BINS = 18
+#: What ``relabel: auto`` stands for: a class is kept, a value becomes the teacher's.
+_RELABEL: dict[str, Relabelling] = {"class": "none", "scalar": "hard", "vector": "hard", "class+scalar": "values"}
 
 
 def run(context: StageContext) -> dict[str, Any]:
-    """Writes ``synthetic.h5`` and ``selection.json`` (thresholds, and what each label keeps).
+    """Writes ``synthetic.h5`` and ``selection.json``: thresholds, and what is kept of each class, bin or cell.
+
+    For vectors, and classes with a scalar, ``selection.json`` also has ``axes``: what is kept of each bin of each axis.
 
     Raises:
         StageError: if nothing, or nothing of some class, is kept.
@@ -24,21 +28,16 @@ def run(context: StageContext) -> dict[str, Any]:
     from data.reading import open_set
     from data.writing import write_set
     from filters.teacher_filter import kept_rows, relabel, thresholds
+    from flows.label_bins import kept_shares, label_groups
 
     options, workspace = context.config.synthetic, context.workspace
     candidates = open_set(context.inputs["candidates"].path("candidates.h5"))
     space = candidates.label_space
-    scalar = space.kind == "scalar"
-    scope = ("global" if scalar else "per_class") if options.scope == "auto" else options.scope
-    mode = ("hard" if scalar else "none") if options.relabel == "auto" else options.relabel
+    scope = ("per_class" if space.has_classes else "global") if options.scope == "auto" else options.scope
+    mode = _RELABEL[space.kind] if options.relabel == "auto" else options.relabel
     condition = np.asarray(candidates.columns["condition"])
     errors = np.asarray(candidates.columns["teacher_error"])
-    if scalar:
-        edges = np.linspace(space.minimum, space.maximum, _LABEL_BINS + 1)
-        groups = np.clip(np.searchsorted(edges, condition, side="right") - 1, 0, _LABEL_BINS - 1)
-        names = [f"{edges[k]:g} to {edges[k + 1]:g} {space.unit}".strip() for k in range(_LABEL_BINS)]
-    else:
-        groups, names = condition, list(space.names)
+    groups, names = label_groups(condition, space)
     if options.quantile > 0:
         limits = thresholds(errors, groups, len(names), options.quantile, scope)
         kept = np.flatnonzero(kept_rows(errors, groups, limits))
@@ -47,7 +46,7 @@ def run(context: StageContext) -> dict[str, Any]:
     counts = np.bincount(groups[kept], minlength=len(names))
     totals = np.bincount(groups, minlength=len(names))
     lost = [name for name, total, count in zip(names, totals, counts, strict=True) if total and not count]
-    if not len(kept) or (lost and not scalar):
+    if not len(kept) or (lost and space.has_classes):
         what = "no candidate at all" if not len(kept) else f"no candidate of {', '.join(lost)}"
         raise StageError(
             f"synthetic: quantile {options.quantile:g} ({scope}) keeps {what}; raise synthetic.quantile, "
@@ -60,7 +59,7 @@ def run(context: StageContext) -> dict[str, Any]:
     columns["labels"] = relabel(condition[kept], outputs, space, mode)
     columns["teacher_outputs"] = outputs
     columns["source_row"] = kept.astype(np.int64)
-    changed = float(np.mean(columns["labels"] != columns["condition"]))
+    changed = (columns["labels"] != columns["condition"]).reshape(len(kept), -1).any(axis=1)
     write_set(
         workspace.path("synthetic.h5"),
         columns,
@@ -82,12 +81,15 @@ def run(context: StageContext) -> dict[str, Any]:
         for name, limit, total, count in zip(names, limits, totals, counts, strict=True)
         if total
     ]
-    write_json(workspace.path("selection.json"), {"quantile": options.quantile, "scope": scope, "thresholds": rows})
+    selection: dict[str, Any] = {"quantile": options.quantile, "scope": scope, "thresholds": rows}
+    if space.kind in ("vector", "class+scalar"):
+        selection["axes"] = kept_shares(condition, kept, space)
+    write_json(workspace.path("selection.json"), selection)
     return {
         "kept": len(kept),
         "candidates": len(candidates),
-        "relabelled_share": changed,
+        "relabelled_share": float(changed.mean()),
         "soft_labels": mode == "soft",
-        "bins_lost": len(lost),
+        "bins_lost": sum(not row["kept"] for row in selection.get("axes", rows)),
         "teacher_calls": int(context.inputs["candidates"].metrics["teacher_calls"]),
     }

@@ -8,11 +8,12 @@ if TYPE_CHECKING:
     from flows.execute import StageContext
 
 VERSION = 1
+_METHODS = {"class": "ce", "scalar": "mse", "vector": "mse", "class+scalar": "joint"}
 
 
 def run(context: StageContext) -> dict[str, Any]:
-    """Writes the teacher's weights and card; its test figure is read once, after the selection."""
-    from flows.stages.common import RealSet, compute_of, figure_on_test
+    """Writes the teacher's weights and card; its test figures are read once, after the selection."""
+    from flows.stages.common import RealSet, compute_of, figures_on_test
     from students.training import train_student
     from students.training_data import Rows, TrainingData
 
@@ -26,11 +27,11 @@ def run(context: StageContext) -> dict[str, Any]:
         real.label_space,
         network=teacher.network,
         options=teacher.options,
-        method="ce" if real.label_space.kind == "class" else "mse",
+        method=_METHODS[real.label_space.kind],
         **teacher.training.model_dump(),
         seed=context.seed,
         initial_seed=context.seed,
         compute=compute,
         workspace=context.workspace,
     )
-    return metrics | figure_on_test(context, real, compute)
+    return metrics | figures_on_test(context, real, compute)

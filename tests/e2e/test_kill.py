@@ -17,7 +17,9 @@ EXPERIMENT = {
     "prepare": {"labels_per_class": 5, "validation_images": 30, "test_images": 100},
     "teacher": {"network": "convnet", "options": {"channels": 4}, "training": {"steps": 20, "warmup_steps": 1}},
     "generator": {"options": {"width": 8, "latent_size": 8}, "steps": 400, "batch_size": 16},
-    "ratio": {"feature_width": 4, "feature_steps": 20, "pool_rounds": 2, "widths": [32], "steps": 20},
+    "features": {"width": 4, "steps": 20},
+    "fidelity": {"images": 60},
+    "ratio": {"pool_rounds": 2, "widths": [32], "steps": 20},
     "candidates": {"per_label": 4096, "burn_in": 64},
     "distill": {
         "students": [{"name": "small", "network": "convnet", "options": {"channels": 2}}],
@@ -36,7 +38,7 @@ def start(config, store):
 
 def finish(config, store):
     process = start(config, store)
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=280)
     assert process.returncode == 0, err
     return json.loads(out)
 
@@ -51,7 +53,7 @@ def kill_during(stage, config, store, moment):
     """Starts a run and kills it a moment after the stage has made progress that it did not have before."""
     before = progress(store, stage)
     process = start(config, store)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while progress(store, stage) == before:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline

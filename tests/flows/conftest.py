@@ -12,7 +12,9 @@ TINY = {
     "prepare": {"labels_per_class": 5, "validation_images": 30, "test_images": 100},
     "teacher": {"network": "convnet", "options": {"channels": 4}, "training": {"steps": 6, "warmup_steps": 1}},
     "generator": {"options": {"width": 8, "latent_size": 8}, "steps": 3, "batch_size": 8},
-    "ratio": {"feature_width": 4, "feature_steps": 4, "pool_rounds": 2, "widths": [32], "steps": 4, "batch_size": 16},
+    "features": {"width": 4, "steps": 4},
+    "fidelity": {"images": 60},
+    "ratio": {"pool_rounds": 2, "widths": [32], "steps": 4, "batch_size": 16},
     "candidates": {"per_label": 12, "burn_in": 16},
     "distill": {
         "students": [{"name": "small", "network": "convnet", "options": {"channels": 2}}],

@@ -36,7 +36,7 @@ def test_json_object_has_every_promised_key(finished):
     _, store, summary = finished
     assert set(summary) == {"run", "report", "seconds", "stages", "results"}
     assert summary["run"].startswith("tiny-")
-    assert [stage["state"] for stage in summary["stages"]] == ["ran"] * 16
+    assert [stage["state"] for stage in summary["stages"]] == ["ran"] * 18
     for stage in summary["stages"]:
         assert {"stage", "fingerprint", "state", "seconds", "path"} <= set(stage)
         assert stage["path"] == str(store / stage["stage"] / stage["fingerprint"])
@@ -159,13 +159,14 @@ def test_list_sample_report_info_verify(finished, capsys, tmp_path):
         assert {row["name"] for row in rows} >= expected
         assert all(row["about"] for row in rows)
     out_file = tmp_path / "grid.png"
-    status, out, _ = run(capsys, "sample", paths["generator"], "--label", 3, "--label", 8, "-n", 5, "--out", out_file)
+    words = ["--label", 3, "--label", 8, "-n", 5, "--no-captions", "--out", out_file]
+    status, out, _ = run(capsys, "sample", paths["generator"], *words)
     assert status == 0
     with Image.open(out_file) as picture:
         assert picture.size == (5 * 33 + 1, 2 * 33 + 1)
     status, _, err = run(capsys, "sample", paths["generator"], "--label", 3.5, "--out", out_file)
     assert status == 2
-    assert "--label must be a class number 0..9, got 3.5" in err
+    assert "--label must be a class number 0..9 or a class name" in err
     status, out, _ = run(capsys, "report", summary["run"], "--store", store, "--json")
     assert status == 0
     assert len(json.loads(out)["results"]) == 8
@@ -195,7 +196,11 @@ def test_list_sample_report_info_verify(finished, capsys, tmp_path):
             2,
             "generator.kind must be 'class_gan'",
         ),
-        (["run", "CONFIG", "--set", "distill.methods=[{name: mse}]", "--direct"], 2, "'mse' is for scalar labels"),
+        (
+            ["run", "CONFIG", "--set", "distill.methods=[{name: mse}]", "--direct"],
+            2,
+            "'mse' is for scalar and vector labels",
+        ),
         (["run", "CONFIG", "--set", "distill.methods=[{name: kd, options: {temp: 3}}]", "--direct"], 2, "temperature"),
         (["run", "CONFIG", "--set", "teacher.options={depth: 3}", "--direct"], 2, "got 'depth'"),
         (["run", "CONFIG", "--set", "compute.device=toaster", "--direct"], 2, "compute.device must be"),

@@ -76,6 +76,27 @@ def test_result_does_not_depend_on_rounds_or_on_who_shares_the_shard(monkeypatch
     assert np.array_equal(alone.accepted, together.accepted[mine])
 
 
+def vector_ratio(images, labels):
+    """The ratio of the even or the odd label, by the second number of each."""
+    return ratio(images, labels[:, 1])
+
+
+def test_labels_of_several_numbers_are_drawn_as_labels_of_one():
+    """The label's number in the run makes the seeds, so that only the column of labels differs."""
+    scalars = draw([4, 7, 9])
+    labels = np.array([[0.5, 4], [0.25, 7], [-1, 9]], np.float32)
+    vectors = draw(labels, rate=vector_ratio)
+    for name in ("seeds", "ratios", "accepted", "images", "examples", "example_images"):
+        assert np.array_equal(getattr(scalars, name), getattr(vectors, name))
+    assert vectors.labels.dtype == np.float32
+    assert np.array_equal(vectors.labels[:, 1], scalars.labels)
+    for first, second in labels.tolist():
+        assert (vectors.labels[scalars.labels == second, 0] == first).all()
+    alone = draw(labels[1:2], numbers=[1], rate=vector_ratio)
+    assert np.array_equal(alone.labels, vectors.labels[scalars.labels == 7])
+    assert np.array_equal(alone.images, vectors.images[50:100])
+
+
 def test_accepted_images_follow_the_target():
     draws = draw([0, 1], per_label=3000)
     values = draws.images[:, 0, 0, 0] / 255.0
@@ -98,10 +119,13 @@ def test_zero_ratio_is_not_subsampled():
     assert not draws.calibration.usable[0]
 
 
-def test_hopeless_label_is_named():
-    def rare(images, labels):
-        # One draw in a thousand carries all the weight.
-        return (uniform_from_seeds(images[:, 0, 0, 0].astype(np.uint64), 1)[:, 0] < 0.004).astype(np.float32) * 1e6
+def rare(images, labels):
+    """One draw in a thousand carries all the weight."""
+    return (uniform_from_seeds(images[:, 0, 0, 0].astype(np.uint64), 1)[:, 0] < 0.004).astype(np.float32) * 1e6
 
+
+def test_hopeless_label_is_named():
     with pytest.raises(StageError, match=r"candidates: label 4 has \d+ of 500 images accepted after .* draws"):
         draw([4], rate=rare, per_label=500, max_draws=3)
+    with pytest.raises(StageError, match=r"candidates: label \[2\. 5\.\] has \d+ of 500 images accepted"):
+        draw(np.array([[2.0, 5.0]]), rate=rare, per_label=500, max_draws=3)

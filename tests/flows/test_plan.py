@@ -31,10 +31,10 @@ def test_inputs_come_before_what_reads_them(tiny):
     for node in plan:
         assert all(parent.key in seen for parent in node.inputs.values())
         seen.add(node.key)
-    assert [node.stage for node in plan[:7]] == [
-        "prepare", "teacher", "answers", "generator", "ratio", "candidates", "synthetic",
+    assert [node.stage for node in plan[:9]] == [
+        "prepare", "teacher", "answers", "features", "generator", "ratio", "candidates", "fidelity", "synthetic",
     ]  # fmt: skip
-    assert [node.stage for node in plan[7:]] == ["distill"] * 8 + ["report"]
+    assert [node.stage for node in plan[9:]] == ["distill"] * 8 + ["report"]
 
 
 ALL_STUDENTS = {
@@ -42,7 +42,7 @@ ALL_STUDENTS = {
 }
 SYNTHETIC_STUDENTS = {key for key in ALL_STUDENTS if "synthetic" in key}
 TEACHER_STUDENTS = {key for key in ALL_STUDENTS if "kd" in key} | SYNTHETIC_STUDENTS
-SAMPLING = {"candidates", "synthetic", *SYNTHETIC_STUDENTS, "report"}
+SAMPLING = {"candidates", "fidelity", "synthetic", *SYNTHETIC_STUDENTS, "report"}
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,8 @@ SAMPLING = {"candidates", "synthetic", *SYNTHETIC_STUDENTS, "report"}
         ("candidates.per_label=13", SAMPLING),
         ("ratio.steps=5", {"ratio", *SAMPLING}),
         ("generator.steps=4", {"generator", "ratio", *SAMPLING}),
+        ("features.steps=5", {"features", "generator", "ratio", *SAMPLING}),
+        ("fidelity.images=70", {"fidelity", "report"}),
         ("teacher.training.steps=7", {"teacher", "answers", *SAMPLING, *TEACHER_STUDENTS}),
         ("distill.training.steps=6", {*ALL_STUDENTS, "report"}),
         ("distill.real_fraction=0.25", {*SYNTHETIC_STUDENTS, "report"}),
@@ -59,6 +61,7 @@ SAMPLING = {"candidates", "synthetic", *SYNTHETIC_STUDENTS, "report"}
         ("compute.threads=1", set()),
         ("compute.device=cpu", set()),
         ("compute.block_rows=64", set()),
+        ("compute.compile=true", set()),
         ("name=other", {"report"}),
     ],
 )
@@ -82,6 +85,17 @@ def test_real_data_only_needs_no_generator(tiny):
 def test_without_subsampling_there_is_no_ratio(tiny):
     plan = plan_of(tiny(), "candidates.subsample=false")
     assert "ratio" not in {node.stage for node in plan}
+
+
+def test_a_generator_without_snapshots_does_not_wait_for_features(tiny):
+    by_key = {node.key: node for node in plan_of(tiny(), "generator.snapshots=0")}
+    assert set(by_key["generator"].inputs) == {"real"}
+    assert set(by_key["ratio"].inputs) == {"real", "features", "generator"}
+
+
+def test_without_fidelity_nothing_else_changes(tiny):
+    before, after = fingerprints(plan_of(tiny())), fingerprints(plan_of(tiny(), "fidelity.enabled=false"))
+    assert {key for key in before if before[key] != after.get(key)} == {"fidelity", "report"}
 
 
 def test_selection_names_stages_and_follows_inputs(tiny):

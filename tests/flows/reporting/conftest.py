@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.labels import LabelSpace
+from data.labels import Axis, LabelSpace
 from data.writing import write_set
 from flows.reporting.build import build_report
 from flows.reporting.inputs import ReportInputs, StudentRun
@@ -17,6 +17,55 @@ from flows.reporting.inputs import ReportInputs, StudentRun
 HOSTILE = "<script>alert(1)</script>"
 CLASSES = LabelSpace("class", ("zero", HOSTILE, "$two_{$"))
 ANGLES = LabelSpace("scalar", name="yaw angle", unit="degree", minimum=0, maximum=90)
+
+
+POSE = LabelSpace(
+    "vector", axes=(Axis("yaw", "degree", 0.0, 90.0), Axis(HOSTILE, "degree", -10.0, 50.0), Axis("size", "", 0.5, 1.5))
+)
+MODELS = LabelSpace("class+scalar", ("stool", HOSTILE, "bench"), name="yaw angle", unit="degree", minimum=0, maximum=90)
+METHODS = {
+    "class": ("ce", "kd"),
+    "scalar": ("mse", "imitation"),
+    "vector": ("mse", "imitation"),
+    "class+scalar": ("joint", "joint_kd"),
+}
+
+
+def label_column(space: LabelSpace, count: int) -> np.ndarray:
+    """Labels whose class is the row's number modulo the classes, and whose values repeat after 30 rows."""
+    number = np.arange(count)
+    if space.kind == "vector":
+        low, high = (np.array([getattr(axis, end) for axis in space.axes]) for end in ("minimum", "maximum"))
+        steps = np.stack([number % 30 / 29, number % 7 / 6, number % 2 / 1], axis=1)
+        return (low + steps * (high - low)).astype(space.dtype)
+    return space.join(number % 3 if space.has_classes else None, (number % 30 * 3.0)[:, None])
+
+
+def measured(space: LabelSpace, value: float) -> dict:
+    """Metrics of a model with a figure of ``value`` percent or units."""
+    if space.kind in ("class", "scalar"):
+        metric, unit = ("accuracy", "%") if space.kind == "class" else ("mae", "degree")
+        return {"metric": metric, "unit": unit, "value": value, "validation": value}
+    if space.kind == "vector":
+        shares = [value / 10, value / 100, value / 1000]
+        figures = [
+            {"metric": "mae", "value": value / 5, "unit": "% of range", "of": ""},
+            *(
+                {"metric": "mae", "value": share, "unit": axis.unit, "of": axis.name}
+                for axis, share in zip(space.axes, shares, strict=True)
+            ),
+        ]
+        return {
+            **{name: figures[0][name] for name in ("metric", "unit", "value")},
+            "figures": figures,
+            "validation": 1.0,
+        }
+    figures = [
+        {"metric": "accuracy", "value": value, "unit": "%", "of": ""},
+        {"metric": "mae", "value": value / 40, "unit": "degree", "of": ""},
+    ]
+    checked = {"validation": 9.0, "validation_accuracy": value + 1, "validation_mae": value / 50}
+    return {**{name: figures[0][name] for name in ("metric", "unit", "value")}, "figures": figures, **checked}
 
 
 def manifest(stage: str, **metrics) -> dict:
@@ -44,10 +93,7 @@ def write_images(root: Path, space: LabelSpace, shape: tuple[int, int, int]) -> 
     rng = np.random.default_rng(0)
 
     def columns(count: int) -> dict:
-        if space.kind == "class":
-            labels = (np.arange(count) % space.classes).astype("<i8")
-        else:
-            labels = (np.arange(count) % 30 * 3).astype("<f4")
+        labels = label_column(space, count)
         ratios = rng.gamma(2.0, 0.5, count).astype("<f4")
         return {
             "images": rng.integers(0, 256, (count, *shape), dtype=np.uint8),
@@ -82,13 +128,13 @@ def write_images(root: Path, space: LabelSpace, shape: tuple[int, int, int]) -> 
     kept = np.flatnonzero(made["teacher_error"] < 1.5)
     write("synthetic", "synthetic", {k: v[kept] for k, v in made.items()} | {"source_row": kept}, names + " source_row")
     labels = [
-        {"label": float(v), "drawn": 10, "accepted": 4, "acceptance": 0.4, "effective_sample_size": 6.0, "bound": 3.0}
-        for v in np.unique(made["labels"])
+        {"label": v.tolist(), "drawn": 10, "accepted": 4, "acceptance": 0.4, "effective_sample_size": 6.0, "bound": 3.0}
+        for v in np.unique(made["labels"], axis=0)
     ]
     (root / "candidates" / "sampling.json").write_text(json.dumps({"labels": labels}))
     one = [{"label": None, "threshold": 1.5}]
     each = [{"label": name, "threshold": 1.5} for name in space.names]
-    scope, thresholds = ("per_class", each) if space.kind == "class" else ("global", one)
+    scope, thresholds = ("per_class", each) if space.has_classes else ("global", one)
     selection = {"quantile": 0.8, "scope": scope, "thresholds": thresholds}
     (root / "synthetic" / "selection.json").write_text(json.dumps(selection))
 
@@ -104,19 +150,23 @@ def make_inputs(root: Path, space: LabelSpace, shape: tuple[int, int, int], seed
     write_log(root / "generator" / "generator.jsonl", "d_loss", "g_loss", "d_real", "d_fake")
     write_log(root / "generator" / "embedding_label.jsonl", "loss")
     write_log(root / "ratio" / "ratio.jsonl", "loss", "divergence", "penalty", "spread")
-    scale = {"metric": "accuracy", "unit": "%"} if space.kind == "class" else {"metric": "mae", "unit": "degree"}
     manifests = {stage: manifest(stage) for stage in stages}
-    manifests["teacher"] = manifest("teacher", **scale, value=97.25, validation=98.0, parameters=12345.0, steps=50.0)
+    manifests["teacher"] = manifest(
+        "teacher",
+        **(measured(space, 97.25) | ({"validation": 98.0} if space.kind in ("class", "scalar") else {})),
+        parameters=12345.0,
+        steps=50.0,
+    )
     students = []
-    alone, distilled = ("ce", "kd") if space.kind == "class" else ("mse", "imitation")
+    alone, distilled = METHODS[space.kind]
     for place, (method, data) in enumerate([(alone, "real"), (alone, "real+synthetic"), (distilled, "real+synthetic")]):
         for seed in range(seeds):
             folder = root / f"{method}-{data}-{seed}"
             folder.mkdir()
             write_log(folder / "training.jsonl", "loss")
             value = 80.0 + 2.125 * place + 0.7 * seed**2
-            numbers = {"value": value, "validation": value, "steps": 50.0, "teacher_calls": 90 * place}
-            students.append(StudentRun("tiny", method, data, seed, folder, manifest("distill", **scale, **numbers)))
+            numbers = {**measured(space, value), "steps": 50.0, "teacher_calls": 90 * place}
+            students.append(StudentRun("tiny", method, data, seed, folder, manifest("distill", **numbers)))
     return ReportInputs("run", {"name": HOSTILE, "source": {"kind": "digits"}}, folders, manifests, students)
 
 
@@ -142,6 +192,16 @@ def digits(tmp_path_factory) -> Run:
 @pytest.fixture(scope="session")
 def chairs(tmp_path_factory) -> Run:
     return _run(tmp_path_factory.mktemp("chairs"), ANGLES, (3, 32, 32))
+
+
+@pytest.fixture(scope="session")
+def pose(tmp_path_factory) -> Run:
+    return _run(tmp_path_factory.mktemp("pose"), POSE, (1, 8, 8))
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory) -> Run:
+    return _run(tmp_path_factory.mktemp("models"), MODELS, (1, 8, 8))
 
 
 @pytest.fixture

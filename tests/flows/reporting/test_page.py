@@ -54,7 +54,7 @@ def test_numbers_of_page_and_json_are_numpys(digits):
     assert "one image is 3.33 points" in page.text
 
 
-@pytest.mark.parametrize("name", ["digits", "chairs"])
+@pytest.mark.parametrize("name", ["digits", "chairs", "pose", "models"])
 def test_page_is_self_contained_and_described(name, request):
     html, page, _ = read(request.getfixturevalue(name).folder)
     tags = {tag for tag, _ in page.elements}
@@ -82,7 +82,7 @@ def test_hostile_text_stays_text(digits, hostile, tmp_path):
     assert "$two_{$" in page.text
 
 
-@pytest.mark.parametrize("name", ["digits", "chairs"])
+@pytest.mark.parametrize("name", ["digits", "chairs", "pose", "models"])
 def test_same_inputs_give_the_same_bytes(name, request, tmp_path):
     run = request.getfixturevalue(name)
     returned = build_report(run.inputs, tmp_path / "again")
@@ -90,6 +90,60 @@ def test_same_inputs_give_the_same_bytes(name, request, tmp_path):
         assert (run.folder / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
     assert returned == json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
     assert not list(run.folder.glob("*.tmp"))
+
+
+def test_a_class_with_a_scalar_has_results_of_both(models):
+    html, page, report = read(models.folder)
+    assert (report["metric"], report["unit"]) == ("accuracy", "%")
+    rows = [(row["metric"], row["unit"], row["method"], row["data"]) for row in report["summary"]]
+    ways = [("joint", "real"), ("joint", "real+synthetic"), ("joint_kd", "real+synthetic")]
+    assert rows == [(*figure, *way) for figure in (("accuracy", "%"), ("mae", "degree")) for way in ways]
+    assert len(report["results"]) == 2 * 9
+    for row in report["summary"]:
+        values = [80.0 + 2.125 * ways.index((row["method"], row["data"])) + 0.7 * seed**2 for seed in range(3)]
+        if row["metric"] == "accuracy":
+            assert row["validation"] == pytest.approx(np.mean(values) + 1)
+        else:
+            values = [value / 40 for value in values]
+            assert row["validation"] == pytest.approx(np.mean(values) * 40 / 50)
+        assert row["mean"] == pytest.approx(np.mean(values))
+        assert f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}" in page.text
+    # More is better for one of the figures, less for the other.
+    assert [row["best"] for row in report["summary"]] == [False, False, True, True, False, False]
+    assert {effect["metric"] for effect in report["effects"]} == {"accuracy", "mae"}
+    assert [figure["value"] for figure in report["teacher"]["figures"]] == [97.25, pytest.approx(97.25 / 40)]
+    assert ["Class: accuracy" in page.text, "Yaw angle: mean absolute error" in page.text] == [True, True]
+    assert report["axes"] == []
+    first, second = re.findall(r'<p class="sentence">(.*)</p>', html)
+    assert first.startswith("By accuracy, ")
+    assert second.startswith("By mean absolute error, ")
+    assert "the teacher reaches 97.25" in first
+    assert "the teacher reaches 2.43°" in second
+    assert report["sentence"].replace(" ", "") == (first + second).replace(" ", "").replace("\xa0", "")
+
+
+def test_a_vector_has_one_result_and_the_errors_of_its_axes(pose, hostile):
+    _, page, report = read(pose.folder)
+    assert (report["metric"], report["unit"]) == ("mae", "% of range")
+    assert len(report["results"]) == 9
+    assert {row["unit"] for row in report["summary"]} == {"% of range"}
+    assert "Test mean absolute error [% of range]" in page.text
+    assert [(row["of"], row["unit"], row["method"]) for row in report["axes"]] == [
+        (axis, unit, method)
+        for axis, unit in (("yaw", "degree"), (hostile, "degree"), ("size", ""))
+        for method in ("mse", "mse", "imitation")
+    ]
+    table = page.text[page.text.index("Mean absolute error of each axis") :]
+    assert ["yaw [degree]" in table, f"{hostile} [degree]" in table] == [True, True]
+    for scale, row in zip(np.repeat([10, 100, 1000], 3), report["axes"], strict=True):
+        values = np.array([80.0, 80.7, 82.8]) + 2.125 * [
+            "mse real",
+            "mse real+synthetic",
+            "imitation real+synthetic",
+        ].index(f"{row['method']} {row['data']}")
+        assert row["mean"] == pytest.approx(np.mean(values / scale))
+    assert f"{97.25 / 10:.2f}" in table
+    assert report["sentence"].count("the teacher reaches 19.45 % of range") == 1
 
 
 def test_absent_stages_leave_out_their_sections(digits, tmp_path):
@@ -121,8 +175,10 @@ def test_unequal_steps_are_said(digits, tmp_path):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_never_scrolls_sideways(digits, scheme):
+@pytest.mark.parametrize(
+    ("name", "scheme"), [("digits", "light"), ("digits", "dark"), ("pose", "light"), ("models", "light")]
+)
+def test_page_never_scrolls_sideways(name, scheme, request):
     browser_path = shutil.which("chromium")
     if browser_path is None:
         pytest.skip("no Chromium on this system")
@@ -132,7 +188,7 @@ def test_page_never_scrolls_sideways(digits, scheme):
         page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
         requests: list[str] = []
         page.on("request", lambda request: requests.append(request.url))
-        page.goto((digits.folder / "report.html").as_uri())
+        page.goto((request.getfixturevalue(name).folder / "report.html").as_uri())
         for width in (320, 390, 1440):
             page.set_viewport_size({"width": width, "height": 844})
             assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -7,10 +7,11 @@ import pytest
 from scipy import stats
 
 from flows.reporting import wording as words
+from flows.reporting.groups import axis_groups, group_results, headline_groups
 from flows.reporting.inputs import StudentRun
 from flows.reporting.results import Summary, collect_results, summarise, teacher_summary
-from flows.reporting.table import results_table
-from flows.reporting.verdict import compare, effects, sentence
+from flows.reporting.table import axes_table, results_table
+from flows.reporting.verdict import compare, effects, sentence, sentences
 
 TEACHER = {"fingerprint": "f", "metrics": {"metric": "accuracy", "unit": "%", "value": 97.5, "validation": 98.0}}
 
@@ -173,6 +174,103 @@ def test_effects_compare_like_with_like():
     }
 
 
+def both(values: dict[tuple[str, str], list[float]], student: str = "small") -> list[StudentRun]:
+    """Students with an accuracy of each value, and an error of a tenth of what is missing to 100."""
+    students = runs(values, student=student)
+    for run in students:
+        metrics = run.manifest["metrics"]
+        metrics["figures"] = [
+            {"metric": "accuracy", "value": metrics["value"], "unit": "%", "of": ""},
+            {"metric": "mae", "value": (100 - metrics["value"]) / 10 + 1, "unit": "year", "of": ""},
+        ]
+        metrics |= {"validation_accuracy": 50.0, "validation_mae": 7.0}
+    return students
+
+
+def test_figures_are_never_mixed():
+    values = {("joint", REAL): ALONE, ("joint_kd", MIXED): [93.0, 94.1, 95.4]}
+    groups = group_results(summarise(collect_results(both(values))), None)
+    assert [(group.metric, group.unit, len(group.summaries)) for group in groups] == [
+        ("accuracy", "%", 2),
+        ("mae", "year", 2),
+    ]
+    for group, sign in zip(groups, (1, -0.1), strict=True):
+        alone, distilled = group.summaries
+        assert alone.alone
+        gain = np.mean(values["joint_kd", MIXED]) - np.mean(ALONE)
+        assert distilled.difference == pytest.approx(sign * gain)
+        assert (alone.best, distilled.best) == (False, True)
+        assert distilled.validation == (50.0 if group.metric == "accuracy" else 7.0)
+        assert [effect.verdict for effect in effects(group.summaries)] == ["better"] * len(effects(group.summaries))
+        assert compare(distilled, alone, group.summaries).verdict == "better"
+
+
+def test_a_sentence_for_every_figure():
+    manifest = {
+        "metrics": {
+            "figures": [
+                {"metric": "accuracy", "value": 97.5, "unit": "%", "of": ""},
+                {"metric": "mae", "value": 0.25, "unit": "year", "of": ""},
+            ]
+        }
+    }
+    values = {("joint", REAL): ALONE, ("joint_kd", MIXED): [93.0, 94.1, 95.4]}
+    groups = group_results(summarise(collect_results(both(values))), manifest)
+    first, second = sentences(groups)
+    assert first.startswith("By accuracy, joint KD on real + synthetic data helped: an accuracy of 94.17 ± 1.20 %")
+    assert first.endswith("; the teacher reaches 97.50 %.")
+    assert second.startswith("By mean absolute error, joint KD on real + synthetic data helped: a mean absolute error")
+    assert second.endswith("; the teacher reaches 0.25 year.")
+
+
+def test_no_student_is_one_group_with_the_teacher():
+    (group,) = group_results([], TEACHER)
+    assert (group.metric, group.unit, group.summaries) == ("accuracy", "%", ())
+    assert group.teacher["value"] == 97.5
+    assert group_results([], None)[0].teacher is None
+
+
+def test_axes_are_a_table_beside_the_results():
+    students = runs({("mse", REAL): [4.0, 6.0], ("imitation", REAL): [3.0, 3.5]}, unit="% of range")
+    for run in students:
+        value = run.manifest["metrics"]["value"]
+        run.manifest["metrics"]["figures"] = [
+            {"metric": "mae", "value": value, "unit": "% of range", "of": ""},
+            {"metric": "mae", "value": value / 100, "unit": "degree", "of": "yaw"},
+            {"metric": "mae", "value": value * 10, "unit": "", "of": "size"},
+        ]
+    teacher = {"metrics": {"figures": students[0].manifest["metrics"]["figures"]}}
+    groups = group_results(summarise(collect_results(students)), teacher)
+    (headline,) = headline_groups(groups)
+    assert headline.summaries[1].difference == pytest.approx(3.25 - 5.0)
+    table = axes_table(axis_groups(groups))
+    assert table.columns == ("yaw [degree]", "size")
+    assert [(words, student) for words, student, _ in table.rows] == [
+        ("teacher", ""),
+        ("student alone", "small"),
+        ("imitation", "small"),
+    ]
+    # Four decimals for hundredths, two for tens.
+    assert table.rows[0][2] == ("0.0400", "40.00")
+    assert table.rows[1][2] == ("0.0500 ± 0.0141", "50.00 ± 14.14")
+    assert axes_table([]) is None
+
+
+def test_teacher_summary_finds_the_figure_that_is_wanted():
+    metrics = {
+        "figures": [
+            {"metric": "accuracy", "value": 97.5, "unit": "%", "of": ""},
+            {"metric": "mae", "value": 0.25, "unit": "year", "of": ""},
+        ],
+        "validation": 12.0,
+        "validation_mae": 0.5,
+    }
+    error = teacher_summary({"metrics": metrics}, "mae")
+    assert (error["value"], error["unit"], error["validation"]) == (0.25, "year", 0.5)
+    assert teacher_summary({"metrics": metrics})["value"] == 97.5
+    assert teacher_summary({"metrics": metrics}, "mae", "yaw")["value"] is None
+
+
 def test_teacher_summary_reads_either_name_and_none():
     assert teacher_summary(None) is None
     assert teacher_summary(TEACHER)["value"] == 97.5
@@ -190,4 +288,7 @@ def test_numbers_as_a_person_reads_them():
     assert [words.duration(value) for value in (None, 1.25, 65, 7500)] == ["—", "1.2 s", "1 min 05 s", "2 h 05 min"]
     assert [words.size(value) for value in (12, 2048, 3 << 20, 5 << 30)] == ["12 B", "2.0 KiB", "3.0 MiB", "5.0 GiB"]
     assert words.plain_words("new", MIXED) == "new on real + synthetic"
+    assert words.plain_words("joint", REAL) == "student alone"
+    assert words.plain_words("joint_kd", MIXED) == "joint KD on real + synthetic"
+    assert words.difference_words(-0.5, "% of range", 2) == "\N{MINUS SIGN}0.50 % of range"
     assert words.metric_words("other") == "other"
