@@ -92,7 +92,8 @@ class Biggan:
 
     Source: Brock, Donahue & Simonyan, 2019, arXiv 1809.11096. Differs from it: any square side from 8 to 128; channels
     as ``sngan``; initial weights with a standard deviation of 0.02 and no orthogonal regularisation, as in the
-    trainings of cGAN-KD (Ding et al., 2021, arXiv 2104.03164); the class embedding starts orthogonal; batch norm on one device.
+    trainings of cGAN-KD (Ding et al., 2021, arXiv 2104.03164); the class embedding starts orthogonal; batch norm
+    on one device.
 
     Args:
         width: channels at the image's own side; doubled at each halving, at most eightfold.
