@@ -40,7 +40,8 @@ def import_candidates(context: StageContext) -> dict[str, Any]:
     real = RealSet.of(context.inputs["real"])
     space = real.label_space
     channels, height, width = real.images.columns["images"].shape[1:]
-    foreign = open_foreign(str(context.config.candidates.file), space, (channels, height, width))
+    settings = context.config.candidates
+    foreign = open_foreign(str(settings.file), space, (channels, height, width), resize=settings.resize)
     if not len(foreign):
         raise DataError(f"{foreign.path} must hold at least one image, got none; give another candidates.file.")
     teacher = load_model(context.inputs["teacher"].folder, compute)

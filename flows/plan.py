@@ -123,11 +123,11 @@ class _Planner:
     def _candidates(self) -> dict[str, Any]:
         """The section, where a file's content stands for its path, and only what has an effect on it is kept."""
         section = self._seeded("candidates")
-        path = section["candidates"].pop("file")
+        path, resize = section["candidates"].pop("file"), section["candidates"].pop("resize")
         if path is not None:
             from data.foreign import foreign_identity
 
-            section["candidates"] = {"file": foreign_identity(Path(path))}
+            section["candidates"] = {"file": foreign_identity(Path(path)), "resize": resize}
         return section
 
     def _fidelity(self) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from data.compute import pick_compute
 from data.errors import ConfigError
 from data.labels import LabelSpace
 from data.sources import Source
-from flows.config import ClassGenerator, Config, ContinuousGenerator
+from flows.config import Config
+from flows.generator_config import ClassGenerator, ContinuousGenerator
 from flows.plan import make_source
-from generators.networks import build_network, networks
+from generators.networks import build_network, check_serves
 from students.methods import make_method
 from students.networks import make_network
 
@@ -45,7 +46,7 @@ def _check_images(config: Config, source: Source) -> None:
     if config.candidates.file is not None:
         from data.foreign import open_foreign
 
-        open_foreign(config.candidates.file, space, source.image_shape)
+        open_foreign(config.candidates.file, space, source.image_shape, resize=config.candidates.resize)
     elif generator.kind == "external":
         from generators.external import load_external
 
@@ -63,10 +64,5 @@ def _check_network(generator: ClassGenerator | ContinuousGenerator, space: Label
             f"generator.kind must be '{wanted}' for the {space.kind} labels of source '{source}', "
             f"got '{generator.kind}'."
         )
-    family = build_network(generator.network, generator.options)
-    if space.kind not in family.label_kinds:
-        fits = [name for name in networks.names() if space.kind in networks.get(name).label_kinds]
-        raise ConfigError(
-            f"generator.network must be one of {', '.join(fits)} for the {space.kind} labels of source '{source}', "
-            f"got '{generator.network}'."
-        )
+    build_network(generator.network, generator.options)
+    check_serves(generator.network, space.kind)

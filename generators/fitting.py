@@ -12,13 +12,12 @@ import torch
 from torch import nn
 
 from data.compute import Compute
-from data.errors import ConfigError
 from data.random import derive_seed
 from data.workspace import Workspace
 from generators.adversarial import train_adversarially
 from generators.card import describe_network, save_generator
 from generators.fidelity.judge import Judge
-from generators.networks import GanNetwork, build_network, networks
+from generators.networks import GanNetwork, build_network, check_serves
 from generators.objective import Objective
 from generators.overfitting import HeldOut
 from generators.ratio_head import save_density_ratio
@@ -58,12 +57,7 @@ def build_pair(
             fit them, or images of an unfit size.
     """
     family, label_space = build_network(name, options or {}), objective.label_space
-    if label_space.kind not in family.label_kinds:
-        fitting = [other for other in networks.names() if label_space.kind in networks.get(other).label_kinds]
-        raise ConfigError(
-            f"network must serve {label_space.kind} labels, got '{name}', which serves "
-            f"{' and '.join(sorted(family.label_kinds))} labels; try {' or '.join(fitting)}."
-        )
+    check_serves(name, label_space.kind)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "initial"))
         generator = family.generator(image_shape, label_space)

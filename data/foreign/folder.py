@@ -83,7 +83,8 @@ def _pixels(path: Path, picture: Image.Image, image_shape: tuple[int, int, int],
         raise DataError(f"{path}: an image file has 1 or 3 channels, but {channels} are wanted; try an HDF5 file.")
     if picture.size != (width, height) and not resize:
         raise DataError(
-            f"{path}: must be {width} x {height} pixels, got {picture.width} x {picture.height}; resize it."
+            f"{path}: must be {width} x {height} pixels, got {picture.width} x {picture.height}; resize it, "
+            "or set candidates.resize to true."
         )
     if picture.width * picture.height > _MOST_PIXELS:
         raise DataError(f"{path}: must have at most {_MOST_PIXELS} pixels, got {picture.size}; make it smaller.")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
+from data.errors import ConfigError
 from data.labels import LabelSpace
 from data.options import check_options
 from data.registry import Registry
@@ -111,3 +112,18 @@ def build_network(name: str, options: Mapping[str, Any]) -> GanNetwork:
     defaults = {key: item.default for key, item in inspect.signature(factory).parameters.items()}
     network: GanNetwork = factory(**check_options(f"generator '{name}'", options, defaults))
     return network
+
+
+def check_serves(name: str, kind: str) -> None:
+    """Checks that a family serves a kind of label.
+
+    Raises:
+        ConfigError: naming the families that do.
+    """
+    served = networks.get(name).label_kinds
+    if kind not in served:
+        fitting = [other for other in networks.names() if kind in networks.get(other).label_kinds]
+        raise ConfigError(
+            f"network must serve {kind} labels, got '{name}', which serves {' and '.join(sorted(served))} labels; "
+            f"try {' or '.join(fitting)}."
+        )

@@ -48,7 +48,7 @@ def write(path, space):
     return path
 
 
-def context_of(folder, space, path, identity=None):
+def context_of(folder, space, path, identity=None, **settings):
     """What the stage gets: a real set and a teacher with fresh weights."""
     inputs = {name: folder / name for name in ("real", "teacher")}
     for place in inputs.values():
@@ -63,7 +63,7 @@ def context_of(folder, space, path, identity=None):
         for name, place in inputs.items()
     }
     request = {"candidates": {"file": identity or foreign_identity(path)}, "seed": 0}
-    config = Config.model_validate({"candidates": {"file": str(path)}, "compute": {"precision": "fp32"}})
+    config = Config.model_validate({"candidates": {"file": str(path), **settings}, "compute": {"precision": "fp32"}})
     node = SimpleNamespace(request=SimpleNamespace(config=request, seed=0))
     return SimpleNamespace(config=config, node=node, inputs=artifacts, seed=0, workspace=Workspace(folder / "work"))
 
@@ -149,6 +149,21 @@ def test_a_set_that_changes_after_planning_is_refused(tmp_path):
     with pytest.raises(DataError, match="has changed since this run was planned"):
         import_candidates(context)
     assert not list((tmp_path / "run" / "work").rglob("candidates-*"))
+
+
+def test_pictures_of_another_size_are_refused_or_resized_by_choice(tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name in range(3):
+        Image.new("L", (9, 6), 80 * name).save(folder / f"{name}.png")
+    (folder / "labels.csv").write_text("file,label\n0.png,a\n1.png,b\n2.png,c\n")
+    space = SPACES["class"]
+    with pytest.raises(DataError, match=r"must be 4 x 4 pixels, got 9 x 6; resize it, or set candidates\.resize"):
+        import_candidates(context_of(tmp_path / "strict", space, folder))
+    import_candidates(context_of(tmp_path / "resized", space, folder, resize=True))
+    candidates = open_set(tmp_path / "resized" / "work" / "candidates.h5")
+    order = np.argsort(np.asarray(candidates.columns["labels"]))
+    assert candidates.take("images", order)[:, 0, 0, 0].tolist() == [0, 80, 160]
 
 
 def test_examples_are_the_first_rows_of_every_class_or_range():
