@@ -35,6 +35,10 @@ def row_seeds(base: int, rows: npt.NDArray[np.integer]) -> Seeds:
         return _mix(np.uint64(base) + _GOLDEN * (rows.astype(np.uint64) + np.uint64(1)))
 
 
+#: Streams of an image's seed, one a use: what reads the same stream is not independent.
+LATENTS, ACCEPTANCE, VICINITY, RESAMPLING, RANDOM_SHARE = range(5)
+
+
 def uniform_from_seeds(seeds: Seeds, count: int, stream: int = 0) -> npt.NDArray[np.float64]:
     """``count`` uniform numbers in the open interval (0, 1) for every seed, float64, shape (n, count).
 
@@ -54,6 +58,12 @@ def normal_from_seeds(seeds: Seeds, count: int, stream: int = 0) -> npt.NDArray[
     """``count`` standard normal numbers for every seed (Box-Muller), float32, shape (n, count)."""
     half = (count + 1) // 2
     uniform = uniform_from_seeds(seeds, 2 * half, stream)
-    radius = np.sqrt(-2.0 * np.log(uniform[:, :half]))
-    angle = 2.0 * np.pi * uniform[:, half:]
-    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)[:, :count].astype(np.float32)
+    # Mostly in place: the latents of small images take as long as some layer of their generator.
+    radius = np.log(uniform[:, :half])
+    radius *= -2.0
+    np.sqrt(radius, out=radius)
+    angle = uniform[:, half:] * (2.0 * np.pi)
+    normal = np.empty((len(seeds), 2 * half), np.float32)
+    np.multiply(radius, np.cos(angle), out=normal[:, :half], casting="same_kind")
+    np.multiply(radius, np.sin(angle), out=normal[:, half:], casting="same_kind")
+    return np.ascontiguousarray(normal[:, :count])

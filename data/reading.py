@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,46 @@ from data.digests import ContentDigest, block_digest
 from data.errors import DataError
 from data.labels import LabelSpace
 from data.schema import BLOCK_ROWS, DIGESTS, SCHEMA_VERSION, blocks, check_values
+
+
+@dataclass(frozen=True, eq=False)
+class Selected:
+    """Rows of an array that are taken only when they are asked for, so that a subset of a set is never held whole.
+
+    ``data.writing.write_set`` takes it in the place of an array.
+
+    Args:
+        array: rows first, mostly a column over a memory map, (N, ...).
+        rows: row numbers in 0 .. N - 1, int64 (n,); a row may stand there twice.
+
+    Raises:
+        ValueError: if rows are no integers or lie outside the array.
+    """
+
+    array: npt.NDArray[Any]
+    rows: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Checks the rows once, so that none of them fails in the middle of a file."""
+        _check_rows(self.rows, len(self.array))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return self.array.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, ...), rows first."""
+        return (len(self.rows), *self.array.shape[1:])
+
+    def __len__(self) -> int:
+        """Number of selected rows."""
+        return len(self.rows)
+
+    def __getitem__(self, places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Copies the selected rows at integer places in 0 .. n - 1, (m,) to (m, ...)."""
+        return np.take(self.array, self.rows[places], axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,16 +101,34 @@ class ImageSet:
         """
         if column not in self.columns:
             raise DataError(f"{self.path}: must have the column '{column}', got {', '.join(self.columns)}.")
-        if rows.dtype.kind not in "iu":
-            raise ValueError(f"rows must be integers, got {rows.dtype.name}; turn a mask into row numbers first.")
-        if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
-            raise ValueError(f"rows must lie in 0..{len(self) - 1}, got {rows.min()}..{rows.max()}.")
+        _check_rows(rows, len(self))
         # The range is checked, so "clip" never clips; it spares NumPy a buffered copy.
         return np.take(self.columns[column], rows.astype(np.int64, copy=False), axis=0, mode="clip")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the path and the content digest."""
         return _open_again, (self.path, self.content_sha256)
+
+
+def release_pages(values: npt.NDArray[Any] | Selected) -> None:
+    """Takes the pages of a column that were read out of this process's resident memory; they can be read again.
+
+    The whole file is released, not the column alone. Does nothing for an array in memory, and where the platform
+    cannot do it.
+    """
+    owner: Any = values.array if isinstance(values, Selected) else values
+    while owner is not None and not isinstance(owner, np.memmap):
+        owner = getattr(owner, "base", None)
+    # Pages of any other mode may hold what is in no file.
+    if owner is not None and owner.mode == "r" and isinstance(owner.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        owner.base.madvise(mmap.MADV_DONTNEED)
+
+
+def _check_rows(rows: npt.NDArray[np.integer], count: int) -> None:
+    if rows.dtype.kind not in "iu":
+        raise ValueError(f"rows must be integers, got {rows.dtype.name}; turn a mask into row numbers first.")
+    if rows.size and (rows.min() < 0 or rows.max() >= count):
+        raise ValueError(f"rows must lie in 0..{count - 1}, got {rows.min()}..{rows.max()}.")
 
 
 def open_set(path: Path | str) -> ImageSet:
@@ -101,6 +160,7 @@ def verify_set(path: Path | str) -> dict[str, Any]:
             content.update(values[start:stop])
             if not np.array_equal(block_digest(values[start:stop]), digests[name][start // BLOCK_ROWS]):
                 damaged.append((name, start, stop))
+            release_pages(values)
     whole = content.hexdigest() == found.content_sha256
     for name, start, stop in damaged:
         # If the content is as recorded, it is the block's digest that has changed.
@@ -184,6 +244,7 @@ def _open(path: Path) -> tuple[ImageSet, dict[str, npt.NDArray[np.uint8]]]:
         if name != "images":
             for start, stop in blocks(header.rows):
                 check_values(name, values[start:stop], header.label_space, f"{path}: {name} rows {start}..{stop - 1}")
+                release_pages(values)
     found = ImageSet(
         path=path,
         kind=header.kind,

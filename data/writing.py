@@ -17,7 +17,7 @@ from data.errors import DataError
 from data.files import replace_durably
 from data.labels import LabelSpace
 from data.random import derive_seed, row_seeds
-from data.reading import open_set, verify_set
+from data.reading import Selected, open_set, release_pages, verify_set
 from data.schema import (
     BLOCK_ROWS,
     DIGEST_BYTES,
@@ -31,9 +31,12 @@ from data.schema import (
     check_values,
 )
 
-Columns = Mapping[str, npt.NDArray[Any]]
+#: Columns by name, in memory, over a memory map, or as rows of such an array that are read when they are written.
+Columns = Mapping[str, npt.NDArray[Any] | Selected]
 
 _ALIGNMENT_BYTES = 4096
+#: Rows taken at a time: a row here and there brings the pages around it into memory, too.
+_ROWS_A_TAKE = 512
 _SPDX = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:() -]*")
 
 
@@ -59,7 +62,9 @@ def write_set(
 
     Args:
         path: the file to write.
-        columns: arrays by name, rows first, of exactly the type and shape that ``COLUMNS`` tells.
+        columns: arrays by name, rows first, of exactly the type and shape that ``COLUMNS`` tells; no more than a block
+            of rows is copied at a time, so that columns over a memory map, and ``Selected`` rows of them, are never
+            held whole.
         kind: what the set is, a key of ``KINDS``.
         label_space: what its labels mean.
         provenance: how it was made, JSON-ready; no times and no paths, so that equal inputs give equal bytes.
@@ -192,15 +197,17 @@ def _write_columns(
 
 
 def _gather(
-    arrays: Sequence[npt.NDArray[Any]], starts: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
+    arrays: Sequence[npt.NDArray[Any] | Selected], starts: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
 ) -> npt.NDArray[Any]:
-    """Rows of the joined arrays, in the order asked for; each array is read once, in its own order."""
+    """Rows of the joined arrays, in the order asked for; each array is read once, in its own order, and released."""
     block = np.empty((len(rows), *arrays[0].shape[1:]), arrays[0].dtype)
     sorting = np.argsort(rows, kind="stable")
     bounds = np.searchsorted(rows[sorting], starts)
     for array, start, low, high in zip(arrays, starts, bounds[:-1], bounds[1:], strict=False):
-        places = sorting[low:high]
-        block[places] = array[rows[places] - start]
+        for first in range(low, high, _ROWS_A_TAKE):
+            places = sorting[first : min(first + _ROWS_A_TAKE, high)]
+            block[places] = array[rows[places] - start]
+            release_pages(array)
     return block
 
 

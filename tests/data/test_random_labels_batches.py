@@ -10,7 +10,25 @@ from data.compute import pick_compute
 from data.errors import ConfigError, DataError
 from data.labels import LabelSpace
 from data.pictures import image_grid
-from data.random import derive_seed, normal_from_seeds, row_seeds, uniform_from_seeds
+from data.random import (
+    ACCEPTANCE,
+    LATENTS,
+    RANDOM_SHARE,
+    RESAMPLING,
+    VICINITY,
+    derive_seed,
+    normal_from_seeds,
+    row_seeds,
+    uniform_from_seeds,
+)
+
+
+def test_no_two_uses_of_a_seed_share_their_numbers():
+    seeds = row_seeds(0, np.arange(4000))
+    streams = (LATENTS, ACCEPTANCE, VICINITY, RESAMPLING, RANDOM_SHARE)
+    columns = np.stack([uniform_from_seeds(seeds, 1, stream)[:, 0] for stream in streams])
+    apart = np.corrcoef(columns) - np.eye(len(streams))
+    assert np.abs(apart).max() < 4 / np.sqrt(len(seeds))
 
 
 def test_derived_seeds_differ_and_stay():

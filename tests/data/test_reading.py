@@ -12,7 +12,7 @@ import pytest
 
 from data.digests import attribute_digests
 from data.errors import DataError
-from data.reading import ImageSet, describe_set, open_set, verify_set
+from data.reading import ImageSet, Selected, describe_set, open_set, release_pages, verify_set
 from data.schema import ATTRIBUTES, KINDS
 from data.writing import write_set
 
@@ -61,6 +61,54 @@ def test_take_refuses_masks_and_unknown_columns(path):
         open_set(path).take("images", np.ones(5000, bool))
     with pytest.raises(DataError, match="must have the column 'seed'"):
         open_set(path).take("seed", np.zeros(1, int))
+
+
+def test_selected_rows_are_those_of_the_array_in_order_with_repetition(path):
+    images = open_set(path).columns["images"]
+    rows = np.random.default_rng(1).integers(0, 5000, 300)
+    selected = Selected(images, rows)
+    assert (selected.dtype, selected.shape, len(selected)) == (images.dtype, (300, 1, 3, 4), 300)
+    places = np.array([7, 0, 7, 299])
+    np.testing.assert_array_equal(selected[places], np.stack([images[rows[place]] for place in places]))
+    assert Selected(images, rows[:0])[places[:0]].shape == (0, 1, 3, 4)
+    with pytest.raises(ValueError, match=r"rows must lie in 0\.\.4999"):
+        Selected(images, np.array([5000]))
+    with pytest.raises(ValueError, match="must be integers, got bool"):
+        Selected(images, np.ones(5000, bool))
+
+
+def resident_file_kib() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssFile"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of resident memory")
+def test_released_pages_leave_the_resident_memory_and_keep_their_values(tmp_path, class_space):
+    columns = {"source_row": np.arange(4_000_000), "teacher_outputs": np.zeros((4_000_000, 3), np.float32)}
+    write_set(tmp_path / "s.h5", columns, kind="answers", label_space=class_space, **META)
+    found = open_set(tmp_path / "s.h5")
+    opened = resident_file_kib()
+    total = found.columns["source_row"].sum() + found.columns["teacher_outputs"].sum()
+    read = resident_file_kib()
+    assert read - opened > 60_000
+    release_pages(found.columns["teacher_outputs"])
+    assert resident_file_kib() - opened < 2000
+    assert total == found.columns["source_row"].sum()
+    release_pages(Selected(found.columns["source_row"], np.arange(3)))
+    assert resident_file_kib() - opened < 2000
+    before = resident_file_kib()
+    verify_set(tmp_path / "s.h5")
+    assert resident_file_kib() - before < 2000
+
+
+def test_nothing_but_a_read_only_map_is_released(tmp_path):
+    (tmp_path / "bytes").write_bytes(bytes(8192))
+    changed = np.memmap(tmp_path / "bytes", np.uint8, "c")
+    changed[:] = 7
+    owned = np.full(8192, 3, np.uint8)
+    for values, value in ((changed, 7), (changed[100:200].reshape(2, 50), 7), (owned, 3), (owned[5:], 3)):
+        release_pages(values)
+        assert (values == value).all()
 
 
 def test_columns_are_read_only_aligned_and_map_the_file(path):

@@ -18,7 +18,7 @@ import xxhash
 import data.writing
 from data.errors import DataError
 from data.random import derive_seed, row_seeds
-from data.reading import open_set, verify_set
+from data.reading import Selected, open_set, verify_set
 from data.schema import COLUMNS, KINDS
 from data.writing import consolidate, shuffled_order, write_set
 
@@ -156,6 +156,40 @@ def test_consolidate_holds_one_block_in_memory(tmp_path, class_space):
     tracemalloc.stop()
     assert peak < 3 * block < total / 3
     assert len(open_set(tmp_path / "s.h5")) == parts * rows
+
+
+@pytest.mark.parametrize("shuffle_seed", [None, 11])
+def test_selected_rows_of_a_set_are_written_as_their_copies(tmp_path, label_space, make_columns, shuffle_seed):
+    columns = make_columns(label_space, 9000, *KINDS["real"])
+    write_set(tmp_path / "all.h5", columns, kind="real", label_space=label_space, **META)
+    rows = np.random.default_rng(2).integers(0, 9000, 6000)
+    settings = {"kind": "real", "label_space": label_space, "shuffle_seed": shuffle_seed, **META}
+    copies = {name: values[rows] for name, values in columns.items()}
+    one = write_set(tmp_path / "copies.h5", copies, **settings)
+    found = open_set(tmp_path / "all.h5").columns
+    lazy = {name: Selected(found[name], rows) if name != "labels" else copies[name] for name in columns}
+    assert write_set(tmp_path / "lazy.h5", lazy, **settings) == one
+    assert (tmp_path / "lazy.h5").read_bytes() == (tmp_path / "copies.h5").read_bytes()
+
+
+def test_a_subset_is_written_block_by_block(tmp_path, class_space):
+    rows = 40_000
+    columns = {
+        "images": np.random.default_rng(0).integers(0, 256, (rows, 1, 20, 20), dtype=np.uint8),
+        "labels": np.zeros(rows, np.int64),
+        "split": np.zeros(rows, np.uint8),
+        "source_row": np.arange(rows),
+    }
+    write_set(tmp_path / "all.h5", columns, kind="real", label_space=class_space, **META)
+    found = open_set(tmp_path / "all.h5")
+    chosen = np.arange(0, rows, 2)
+    lazy = {name: Selected(values, chosen) for name, values in found.columns.items()}
+    tracemalloc.start()
+    write_set(tmp_path / "half.h5", lazy, kind="real", label_space=class_space, **META)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    block = 4096 * 400
+    assert peak < 3 * block < len(chosen) * 400 / 1.5
 
 
 def test_consolidate_names_the_part_that_does_not_fit(tmp_path, class_space, make_columns):
