@@ -20,6 +20,9 @@ from generators.networks import Heads, Verdict, build_network
 
 WEIGHTS_FILE = "discriminator.safetensors"
 
+#: Rows a forward pass. It is constant, because other sizes may take other kernels and round differently.
+BLOCK_ROWS = 256
+
 #: Images uint8 (n, C, H, W) and labels in their own units (n, ...) to density ratios float32 (n,).
 DensityRatio = Callable[[npt.NDArray[np.uint8], npt.NDArray[Any]], npt.NDArray[np.float32]]
 
@@ -33,7 +36,7 @@ def load_density_ratio(folder: Path, compute: Compute) -> DensityRatio:
     """Opens the ratio p_real(x | y) / p_generated(x | y) that was learnt with the generator in ``folder``.
 
     The generated images of its training came from the weights of the moment, not from their average, and from labels in
-    the vicinity of those it was told.
+    the vicinity of those it was told. A row's ratio depends on neither the other rows nor their number.
 
     Raises:
         DataError: if card or weights are missing or damaged, or the training had no such head.
@@ -51,12 +54,16 @@ def load_density_ratio(folder: Path, compute: Compute) -> DensityRatio:
 
     @torch.inference_mode()
     def ratios(images: npt.NDArray[np.uint8], labels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        seen = to_unit(compute.images(torch.from_numpy(images)))
-        conditions = torch.from_numpy(card.label_space.conditions(labels)).to(compute.device)
-        with compute.autocast():
-            verdict: Verdict = discriminator(seen, conditions)
-        assert verdict.ratios is not None
-        estimated: npt.NDArray[np.float32] = verdict.ratios.cpu().numpy()
+        estimated = np.empty(len(images), np.float32)
+        for start in range(0, len(images), BLOCK_ROWS):
+            count = min(BLOCK_ROWS, len(images) - start)
+            rows = np.minimum(np.arange(start, start + BLOCK_ROWS), len(images) - 1)
+            seen = to_unit(compute.images(torch.from_numpy(images[rows])))
+            conditions = torch.from_numpy(card.label_space.conditions(labels[rows])).to(compute.device)
+            with compute.autocast():
+                verdict: Verdict = discriminator(seen, conditions)
+            assert verdict.ratios is not None
+            estimated[start : start + count] = verdict.ratios[:count].cpu().numpy()
         return estimated
 
     return ratios

@@ -129,6 +129,8 @@ class Sampler:
 
 def _padded(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """A whole block: the rows, and the last of them as often as it takes."""
+    if len(rows) == BLOCK_ROWS:
+        return rows
     return np.pad(rows, ((0, BLOCK_ROWS - len(rows)), *((0, 0),) * (rows.ndim - 1)), mode="edge")
 
 

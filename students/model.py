@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from data.checkpoint import load_weights, save_weights
 from data.compute import Compute
-from data.errors import DataError
+from data.errors import ConfigError, DataError
 from data.files import write_json
 from data.labels import LabelSpace
 from students.networks import ImageShape, make_network
@@ -72,9 +72,62 @@ class ImageModel(nn.Module):
         outputs: Tensor = self.network(normalised).float() * self.label_std + self.label_mean
         return outputs
 
+    @property
+    def feature_size(self) -> int:
+        """Numbers F in a feature.
+
+        Raises:
+            ConfigError: if the network has no linear layer.
+        """
+        return self._last_linear().in_features
+
+    def features(self, images: Tensor) -> Tensor:
+        """Penultimate features: what the last linear layer reads.
+
+        Args:
+            images: uint8 (B, C, H, W).
+
+        Returns:
+            float32 (B, F); a network that applies the layer at several places of an image is averaged over them.
+
+        Raises:
+            ConfigError: if the network has no linear layer.
+        """
+        seen: list[Tensor] = []
+
+        def keep(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            del layer
+            seen.append(inputs[0])
+
+        handle = self._last_linear().register_forward_pre_hook(keep)
+        try:
+            self(images)
+        finally:
+            handle.remove()
+        features = seen[-1].float()
+        return features if features.ndim == 2 else features.flatten(1, -2).mean(dim=1)
+
+    def _last_linear(self) -> nn.Linear:
+        return last_linear(self.network, self.card.get("network", type(self.network).__name__))
+
     def standardised(self, outputs: Tensor) -> Tensor:
         """Outputs (B, K) with their predictions in standard deviations from the mean label; logits stay the same."""
         return (outputs - self.label_mean) / self.label_std
+
+
+def last_linear(network: nn.Module, name: str) -> nn.Linear:
+    """The last linear layer of a network, in the order in which its layers were made; what it reads are features.
+
+    Raises:
+        ConfigError: if the network, called ``name``, has none.
+    """
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise ConfigError(
+            f"a network must have a linear layer to give features, got '{name}' without one; "
+            f"try ratio.features 'classifier'."
+        )
+    return linear[-1]
 
 
 def _spread(std: npt.ArrayLike) -> npt.NDArray[np.float32]:

@@ -13,7 +13,7 @@ from data.compute import Compute
 from data.errors import DataError
 from data.labels import LabelSpace
 from data.workspace import Workspace
-from generators import fitting
+from generators import fitting, ratio_head
 from generators.continuous import train_continuous_gan
 from generators.ratio_head import load_density_ratio
 
@@ -60,6 +60,19 @@ def test_a_saved_ratio_is_that_of_the_chosen_snapshot(tmp_path: Path, monkeypatc
     # The training that ended at the chosen snapshot left the same discriminator.
     for name in ("discriminator.safetensors", "generator.safetensors"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_ratio_does_not_depend_on_the_other_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(tmp_path, density_ratio_weight=0.5, steps=2)
+    monkeypatch.setattr(ratio_head, "BLOCK_ROWS", 8)
+    rate = load_density_ratio(tmp_path, CPU)
+    ratios = rate(IMAGES, LABELS)
+    assert len(np.unique(ratios)) > 1
+    order = np.random.default_rng(0).permutation(32)
+    np.testing.assert_array_equal(rate(IMAGES[order], LABELS[order]), ratios[order])
+    np.testing.assert_array_equal(rate(IMAGES[:11], LABELS[:11]), ratios[:11])
+    np.testing.assert_array_equal(rate(IMAGES[5:6], LABELS[5:6]), ratios[5:6])
+    assert rate(IMAGES[:0], LABELS[:0]).shape == (0,)
 
 
 def test_a_training_without_the_head_is_named(tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from data.compute import Compute
-from data.errors import DataError
+from data.errors import ConfigError, DataError
 from data.labels import Axis, LabelSpace
 from students.evaluation import predict
-from students.model import build_model, label_statistics, load_model, pixel_statistics, save_model
+from students.model import ImageModel, build_model, label_statistics, load_model, pixel_statistics, save_model
+from students.networks import networks
 
 COMPUTE = Compute(torch.device("cpu"))
 SCALAR = LabelSpace("scalar", name="angle", unit="degree", maximum=90.0)
@@ -41,6 +42,40 @@ def test_a_model_normalises_its_images_and_scales_its_outputs() -> None:
     normalised[:, 0] = (images[:, 0].float() - 10.0) / 2.0
     normalised[:, 1] = (images[:, 1].float() - 20.0) / 1e-6
     torch.testing.assert_close(model(images), model.network(normalised) * 30.0 + 45.0, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", networks.names())
+def test_features_are_what_the_last_linear_layer_reads(name: str) -> None:
+    model = build_model(name, None, (2, 8, 8), CLASSES, [10.0, 20.0], [2.0, 3.0]).eval().requires_grad_(False)
+    images = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (4, 2, 8, 8)).astype(np.uint8))
+    features = model.features(images)
+    assert features.shape == (4, model.feature_size)
+    assert features.dtype == torch.float32
+    last = [module for module in model.network.modules() if isinstance(module, torch.nn.Linear)][-1]
+    torch.testing.assert_close(last(features), model(images))
+    assert not last._forward_pre_hooks  # nothing is left behind
+
+
+def test_a_network_without_a_linear_layer_has_no_features() -> None:
+    model = ImageModel(torch.nn.Conv2d(1, 3, 8), {"label_space": CLASSES.to_dict()}, [0.0], [1.0])
+    with pytest.raises(ConfigError, match="must have a linear layer to give features, got 'Conv2d' without one"):
+        model.features(torch.zeros(1, 1, 8, 8, dtype=torch.uint8))
+    with pytest.raises(ConfigError, match=r"try ratio\.features 'classifier'"):
+        _ = model.feature_size
+
+
+def test_features_of_many_places_are_averaged_over_them() -> None:
+    class Places(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = torch.nn.Linear(3, 2)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.last(images.flatten(2).transpose(1, 2)).mean(dim=1)
+
+    model = ImageModel(Places(), {"label_space": CLASSES.to_dict()}, np.zeros(3), np.ones(3)).eval()
+    images = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
+    torch.testing.assert_close(model.features(images), images.float().mean(dim=(2, 3)))
 
 
 def labels_of(space: LabelSpace, count: int = 12) -> npt.NDArray[Any]:
