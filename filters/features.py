@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,19 +16,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data.batches import Batches, random_shift_flip, to_unit
-from data.checkpoint import Stateful, load_weights, save_weights
+from data.batches import to_unit
+from data.checkpoint import load_weights, save_weights
 from data.compute import Compute
 from data.errors import DataError
 from data.files import write_json
 from data.labels import LabelSpace
 from data.random import derive_seed
 from data.workspace import Workspace
-from filters.label_loss import label_loss, label_tensor
-from filters.schedule import cosine
+from filters.fitting import fit_on_images
+from filters.label_loss import label_loss
 
 WEIGHTS = "extractor.safetensors"
 CARD = "features.json"
+
+
+class FeatureNetwork(Protocol):
+    """What the density ratio can read: a frozen network that normalises images itself."""
+
+    @property
+    def feature_size(self) -> int:
+        """Numbers F in a feature."""
+        ...
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features float32 (B, F) of images uint8 (B, C, H, W)."""
+        ...
 
 
 class ResidualBlock(nn.Module):
@@ -157,31 +170,35 @@ def train_extractor(
         torch.manual_seed(derive_seed(seed, "initial"))
         extractor = Extractor((channels, height, columns), label_space.outputs, width)
     compute.place(extractor)
-    descent = torch.optim.AdamW(extractor.parameters(), lr=learning_rate, weight_decay=weight_decay)
-    all_images = torch.from_numpy(np.array(images)).to(compute.device)
-    all_labels = label_tensor(labels, label_space, compute)
-    batches = Batches(len(images), batch_size, derive_seed(seed, "order"))
-    extractor.train()
-    state: dict[str, Stateful] = {"extractor": extractor, "optimizer": descent}
-    for step in workspace.steps("features", steps, state, log_every=log_every):
-        rng = compute.generator(derive_seed(seed, "augment", step))
-        for group in descent.param_groups:
-            group["lr"] = cosine(step, steps, learning_rate)
-        rows = torch.from_numpy(batches.at(step)).to(compute.device, non_blocking=True)
+
+    def loss(seen: Tensor, conditions: Tensor) -> dict[str, Tensor]:
         with compute.autocast():
-            outputs = extractor(compute.images(random_shift_flip(all_images[rows], shift_pixels, False, rng)))
-        loss = label_loss(outputs, all_labels[rows], label_space)
-        descent.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        descent.step()
-        if workspace.should_log(step):
-            workspace.log(step, loss=loss.item())
+            outputs = extractor(seen)
+        return {"label": label_loss(outputs, conditions, label_space)}
+
+    fit_on_images(
+        extractor,
+        loss,
+        images,
+        labels,
+        label_space,
+        name="features",
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        shift_pixels=shift_pixels,
+        log_every=log_every,
+        seed=seed,
+        compute=compute,
+        workspace=workspace,
+    )
     save_weights(workspace.path(WEIGHTS), extractor)
     write_json(
         workspace.path(CARD),
         {"image_shape": [channels, height, columns], "label_space": label_space.to_dict(), "width": width},
     )
-    return extractor.eval().requires_grad_(False)
+    return extractor
 
 
 def load_extractor(folder: Path, compute: Compute) -> Extractor:
@@ -204,19 +221,19 @@ def load_extractor(folder: Path, compute: Compute) -> Extractor:
     return extractor.eval().requires_grad_(False)
 
 
-def extract(extractor: Extractor, images: npt.NDArray[np.uint8], compute: Compute, batch_size: int = 256) -> Tensor:
+def extract(network: FeatureNetwork, images: npt.NDArray[np.uint8], compute: Compute, batch_size: int = 256) -> Tensor:
     """Features of many images, on blocks of one fixed size so that a row's features do not depend on its neighbours.
 
     Args:
-        extractor: on the device of ``compute``, in evaluation mode.
+        network: on the device of ``compute``, in evaluation mode.
         images: uint8 (n, C, H, W).
         compute: where and in what precision.
         batch_size: images a block; the last is padded with zeros.
 
     Returns:
-        float32 (n, C * H * W) on the device.
+        float32 (n, F) on the device.
     """
-    return _on_blocks(extractor.features, extractor.feature_size, images, compute, batch_size)
+    return _on_blocks(network.features, network.feature_size, images, compute, batch_size)
 
 
 def pooled_features(
@@ -236,8 +253,9 @@ def answers(
 def _on_blocks(
     function: Callable[[Tensor], Tensor], size: int, images: npt.NDArray[np.uint8], compute: Compute, batch_size: int
 ) -> Tensor:
+    # Made outside of inference mode, so that it can be trained on.
     results = torch.empty(len(images), size, device=compute.device)
-    with torch.no_grad():
+    with torch.inference_mode():
         for start in range(0, len(images), batch_size):
             rows = images[start : start + batch_size]
             block = np.zeros((batch_size, *images.shape[1:]), np.uint8)

@@ -44,3 +44,26 @@ def group_mean(
     """The mean of each group, float64 (G,); 0 for a group with no row."""
     totals = np.bincount(groups, weights=values, minlength=group_count)
     return totals / np.maximum(np.bincount(groups, minlength=group_count), 1)
+
+
+def group_running_maximum(
+    values: npt.NDArray[np.floating[Any]], groups: npt.NDArray[np.integer]
+) -> npt.NDArray[np.float64]:
+    """The largest value of a row's group up to and with that row, float64 (n,).
+
+    Args:
+        values: (n,), finite.
+        groups: group of each row, never falling, (n,).
+
+    Raises:
+        ValueError: if a group is smaller than the one before it.
+    """
+    if (np.diff(groups) < 0).any():
+        raise ValueError("groups must never fall from row to row; sort the rows by group first.")
+    # Ranks are whole numbers, so that a group's offset costs no digits of the values.
+    count = len(values)
+    order = np.argsort(values, kind="stable")
+    ranks = np.empty(count, np.int64)
+    ranks[order] = np.arange(count)
+    offsets = groups.astype(np.int64) * count
+    return np.asarray(values[order][np.maximum.accumulate(offsets + ranks) - offsets], np.float64)

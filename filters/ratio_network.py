@@ -17,6 +17,9 @@ GROUPS = 8
 #: A group of one unit would be normalised to a constant, and one of two units to its sign.
 SMALLEST_WIDTH = 4 * GROUPS
 
+#: Least spread of a feature, as a share of the root mean square spread of all.
+SMALLEST_SPREAD = 0.1
+
 #: Half waves over the label's range of the sinusoids of a continuous label. Faster ones follow the noise of few labels:
 #: on two known Gaussians with 4,000 rows the correlation with the true ratio fell from 0.94 to 0.91 with 16 and 32.
 WAVES = (1.0, 2.0, 4.0, 8.0)
@@ -95,7 +98,8 @@ class RatioNetwork(nn.Module):
     """psi(h | y): a perceptron on the label's vector and the image's feature, with a result of at least 0.
 
     Source: cDR-RS (Ding et al. 2023), its MLP5. Differs from the paper in: the widths are options with small defaults
-    (the paper: 2048-1024-512-256-128 with dropout 0.5); the last bias starts at 1, so that the ReLU starts alive.
+    (the paper: 2048-1024-512-256-128 with dropout 0.5); the last bias starts at 1, so that the ReLU starts alive;
+    features are standardised, without which those that vary little next to the label's vector are hardly read.
 
     Args:
         feature_size: numbers in a feature.
@@ -107,6 +111,9 @@ class RatioNetwork(nn.Module):
     Raises:
         ConfigError: for widths, a dropout or an activation that does not fit.
     """
+
+    centre: Tensor
+    spread: Tensor
 
     def __init__(
         self,
@@ -127,6 +134,8 @@ class RatioNetwork(nn.Module):
         if activation not in ("relu", "softplus"):
             raise ConfigError(f"ratio activation must be 'relu' or 'softplus', got '{activation}'.")
         self.label_vector = make_label_vector(label_space)
+        self.register_buffer("centre", torch.zeros(feature_size))
+        self.register_buffer("spread", torch.ones(feature_size))
         layers: list[nn.Module] = []
         previous = self.label_vector.size + feature_size
         for width in widths:
@@ -136,6 +145,18 @@ class RatioNetwork(nn.Module):
         nn.init.ones_(last.bias)
         self.body = nn.Sequential(*layers, last, nn.ReLU() if activation == "relu" else nn.Softplus())
 
+    @torch.no_grad()
+    def standardise_like(self, features: Tensor) -> None:
+        """From now on features count in standard deviations from the mean of these, float32 (n, F).
+
+        A feature that varies less than a tenth of the root mean square deviation of all counts in that unit instead,
+        lest one that is constant here be blown up elsewhere.
+        """
+        deviations = features.std(dim=0, correction=0)
+        floor = SMALLEST_SPREAD * deviations.square().mean().sqrt()
+        self.centre.copy_(features.mean(dim=0))
+        self.spread.copy_(torch.where(floor > 0, deviations.maximum(floor), torch.ones_like(deviations)))
+
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         """The ratios, (B,).
 
@@ -143,5 +164,6 @@ class RatioNetwork(nn.Module):
             features: float32 (B, F).
             labels: conditions: class numbers int64 (B,), or float32 with values in [0, 1], (B,), (B, L) or (B, 2).
         """
-        ratios: Tensor = self.body(torch.cat([self.label_vector(labels), features], dim=1))
+        standardised = (features - self.centre) / self.spread
+        ratios: Tensor = self.body(torch.cat([self.label_vector(labels), standardised], dim=1))
         return ratios[:, 0]

@@ -1,4 +1,4 @@
-"""The teacher's filter: keep the synthetic images that the teacher agrees with, and relabel them.
+"""The teacher's filter: how far its answers are from the labels, and which synthetic images are near enough.
 
 Source: Ding et al. 2023 (cGAN-KD, arXiv 2104.03164), module M2. Pure functions of arrays.
 """
@@ -12,79 +12,164 @@ import numpy.typing as npt
 
 from data.errors import ConfigError, DataError
 from data.labels import LabelSpace
+from data.random import RANDOM_SHARE, Seeds, uniform_from_seeds
 from filters.groups import group_quantile
 
 Floats = npt.NDArray[np.floating[Any]]
-Scope = Literal["per_class", "global"]
-Relabelling = Literal["none", "values", "hard", "soft"]
+ErrorKind = Literal["auto", "cross_entropy", "one_minus_p", "margin", "absolute", "none"]
+Scope = Literal["per_class", "per_window", "global"]
 
 #: Scale of the Laplace noise that weighs an error of the value against the class, as a share of the value's range.
 VALUE_NOISE = 0.05
 
+#: Candidates that a label window must have for a threshold of its own.
+LEAST_ROWS = 10
 
-def teacher_error(outputs: Floats, labels: npt.NDArray[Any], label_space: LabelSpace) -> npt.NDArray[np.float32]:
+
+def fitting_errors(label_space: LabelSpace) -> tuple[ErrorKind, ...]:
+    """The kinds of error that labels of this space have."""
+    of_class: tuple[ErrorKind, ...] = ("cross_entropy", "one_minus_p", "margin") if label_space.has_classes else ()
+    of_values: tuple[ErrorKind, ...] = ("absolute",) if label_space.dimensions else ()
+    return ("auto", *of_class, *of_values, "none")
+
+
+def check_error(label_space: LabelSpace, kind: str) -> None:
+    """Checks a kind of error against the labels.
+
+    Raises:
+        ConfigError: naming the kinds that fit.
+    """
+    fitting = fitting_errors(label_space)
+    if kind not in fitting:
+        raise ConfigError(
+            f"the teacher's error must be one of {', '.join(fitting)} for {label_space.kind} labels, got '{kind}'."
+        )
+
+
+def check_scope(label_space: LabelSpace, scope: str) -> None:
+    """Checks a scope of the threshold against the labels.
+
+    Raises:
+        ConfigError: naming the scopes that fit.
+    """
+    fitting = [*(["per_class"] if label_space.has_classes else []), *(["per_window"] if label_space.dimensions else [])]
+    if scope not in (*fitting, "global"):
+        raise ConfigError(
+            f"the filter's scope must be {', '.join(fitting)} or global for {label_space.kind} labels, got '{scope}'."
+        )
+
+
+def teacher_error(
+    outputs: Floats,
+    labels: npt.NDArray[Any],
+    label_space: LabelSpace,
+    kind: ErrorKind = "auto",
+    seeds: Seeds | None = None,
+) -> Floats:
     """How far the teacher's answers are from the labels that the images were made for.
 
-    ============  =====================================================  ================
-    label space   error                                                  unit
-    ============  =====================================================  ================
-    class         cross entropy                                          nat
-    scalar        absolute error                                         that of the label
-    vector        mean over the axes of absolute error / range           share of the range
-    class+scalar  cross entropy + absolute error / (5 % of the range)    nat
-    ============  =====================================================  ================
+    =============  ======================================================================  =====================
+    kind           error of the class c with probabilities p, and of the values            range and unit
+    =============  ======================================================================  =====================
+    cross_entropy  -log p[c]                                                               0 up, nat
+    one_minus_p    1 - p[c]                                                                0 to 1
+    margin         the largest other p minus p[c]; above 0 the teacher sees another class  -1 to 1
+    absolute       absolute error; of vectors the mean over the axes of error / range      0 up, the label's unit;
+                                                                                           share of the range
+    none           a random number of the row, so that a random share is kept              0 to 1
+    auto           class: cross_entropy; scalar and vector: absolute; class+scalar:        as these; nat
+                   cross_entropy + absolute error / (5 % of the range)
+    =============  ======================================================================  =====================
 
-    The last is the negative log likelihood of class and value, but for the constant log(2 * 5 % of the range), where
-    the value has Laplace noise of that scale around the teacher's: a value off by 5 % counts as much as a class that
-    the teacher holds 1 / e as likely.
+    The sum of class+scalar is the negative log likelihood of class and value, but for the constant
+    log(2 * 5 % of the range), where the value has Laplace noise of that scale around the teacher's: a value off by 5 %
+    counts as much as a class that the teacher holds 1 / e as likely. ``one_minus_p`` is a rising function of
+    ``cross_entropy``, so both keep the same rows.
 
-    Differs from the paper in: predictions are not clipped to the range of the labels; vectors, and classes with a
-    scalar, are not in it.
+    Everything is computed in float64 from differences of logits, so that neither logits of 1e4 overflow nor the errors
+    of a teacher that is nearly sure become equal.
+
+    Differs from the paper in: predictions are not clipped to the range of the labels; the paper has cross entropy and
+    absolute error only, and neither vectors nor classes with a scalar.
 
     Args:
         outputs: teacher's logits (if labels have a class), then its values in their own units, (n, K).
         labels: a column of the label space, in its own units, (n, ...).
         label_space: what labels mean.
+        kind: see above.
+        seeds: seeds of the rows, uint64 (n,); for "none" only.
 
     Returns:
-        float32 (n,), see above.
+        (n,), see above; float32 for "auto", which is stored, else float64.
+
+    Raises:
+        ConfigError: if labels of this space have no such error.
+        ValueError: if the kind is "none" and there are no seeds.
     """
+    check_error(label_space, kind)
+    if kind == "none":
+        if seeds is None:
+            raise ValueError("seeds must be given for the error 'none', got None.")
+        return uniform_from_seeds(seeds, 1, RANDOM_SHARE)[:, 0]
+    if kind == "absolute":
+        return _absolute(outputs, labels, label_space)
+    if kind != "auto":
+        return _class_error(outputs, labels, label_space, kind)
+    if not label_space.has_classes:
+        return _absolute(outputs, labels, label_space).astype(np.float32)
+    errors = _class_error(outputs, labels, label_space, "cross_entropy")
+    for axis in label_space.dimensions:
+        errors = errors + _absolute(outputs, labels, label_space) / (VALUE_NOISE * (axis.maximum - axis.minimum))
+    return errors.astype(np.float32)
+
+
+def _absolute(outputs: Floats, labels: npt.NDArray[Any], label_space: LabelSpace) -> npt.NDArray[np.float64]:
     values = outputs[:, label_space.classes :].astype(np.float64)
     errors = np.abs(values - label_space.continuous_part(labels))
-    spans = np.array([axis.maximum - axis.minimum for axis in label_space.dimensions])
-    if label_space.kind == "scalar":
-        return np.asarray(errors[:, 0], np.float32)
     if label_space.kind == "vector":
-        return np.asarray((errors / spans).mean(axis=1), np.float32)
-    surprise = _cross_entropy(outputs[:, : label_space.classes], label_space.class_part(labels))
-    if label_space.kind == "class+scalar":
-        surprise = surprise + errors[:, 0] / (VALUE_NOISE * spans[0])
-    return np.asarray(surprise, np.float32)
+        errors = errors / [axis.maximum - axis.minimum for axis in label_space.dimensions]
+    return np.asarray(errors.mean(axis=1), np.float64)
 
 
-def _cross_entropy(outputs: Floats, classes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    logits = outputs.astype(np.float64)
-    logits -= logits.max(axis=1, keepdims=True)
-    normaliser = np.log(np.exp(logits).sum(axis=1))
-    return np.asarray(normaliser - logits[np.arange(len(classes)), classes])
+def _class_error(
+    outputs: Floats, labels: npt.NDArray[Any], label_space: LabelSpace, kind: ErrorKind
+) -> npt.NDArray[np.float64]:
+    classes = label_space.class_part(labels)
+    rows = np.arange(len(classes))
+    gaps = outputs[:, : label_space.classes].astype(np.float64)
+    gaps -= gaps[rows, classes][:, None]
+    # The gap of the label itself is 0, so this is never negative, and it is 0 where the teacher agrees.
+    highest = gaps.max(axis=1)
+    others = np.exp(gaps - highest[:, None])
+    others[rows, classes] = 0.0
+    own, rest = np.exp(-highest), others.sum(axis=1)
+    if kind == "one_minus_p":
+        return np.asarray(rest / (own + rest))
+    if kind == "margin":
+        return np.asarray((others.max(axis=1) - own) / (own + rest))
+    # Where the teacher agrees own is 1, and rest may be far too small to be added to it.
+    return np.asarray(highest + np.log1p((own - 1.0) + rest))
 
 
 def thresholds(
     errors: Floats, groups: npt.NDArray[np.integer], group_count: int, quantile: float, scope: Scope
 ) -> npt.NDArray[np.float64]:
-    """The largest error that is kept, for each class.
+    """The largest error that is kept, for each group.
 
     Source: cGAN-KD, per class for classification, global for regression.
 
+    Differs from the paper in: the scope of label windows, with which labels that are hard for the teacher keep their
+    share.
+
     Args:
         errors: teacher's errors, (n,), n at least 1.
-        groups: class of each row, (n,); zeros will do for a global threshold.
-        group_count: number of classes G.
+        groups: class or label window of each row, (n,); zeros will do for a global threshold.
+        group_count: number of groups G.
         quantile: share of rows to keep, the paper's rho, in (0, 1].
-        scope: "per_class" takes the quantile within each class, "global" over all rows.
+        scope: "per_class" and "per_window" take the quantile within each group, "global" over all rows.
 
     Returns:
-        float64 (G,); a class with no row gets the global threshold.
+        float64 (G,); a class with no row, and a window with fewer than ``LEAST_ROWS``, gets the global threshold.
 
     Raises:
         ConfigError: if the quantile or the scope is not one of those.
@@ -92,8 +177,8 @@ def thresholds(
     """
     if not 0.0 < quantile <= 1.0:
         raise ConfigError(f"the filter's quantile must be in (0, 1], got {quantile}; try 0.9.")
-    if scope not in ("per_class", "global"):
-        raise ConfigError(f"the filter's scope must be 'per_class' or 'global', got '{scope}'.")
+    if scope not in ("per_class", "per_window", "global"):
+        raise ConfigError(f"the filter's scope must be 'per_class', 'per_window' or 'global', got '{scope}'.")
     if not len(errors) or not np.isfinite(errors).all():
         raise DataError(
             f"teacher errors must be finite and at least one, got {len(errors)} "
@@ -103,7 +188,8 @@ def thresholds(
     if scope == "global":
         return overall
     own = group_quantile(errors, groups, group_count, quantile)
-    return np.where(np.isnan(own), overall, own)
+    least = LEAST_ROWS if scope == "per_window" else 1
+    return np.where(np.bincount(groups, minlength=group_count) >= least, own, overall)
 
 
 def kept_rows(
@@ -116,42 +202,10 @@ def kept_rows(
 
     Args:
         errors: teacher's errors, (n,).
-        groups: class of each row, (n,).
+        groups: group of each row, (n,).
         limits: what ``thresholds`` gave, (G,).
 
     Returns:
         bool (n,).
     """
     return np.asarray(errors <= limits[groups], np.bool_)
-
-
-def relabel(labels: npt.NDArray[Any], outputs: Floats, label_space: LabelSpace, mode: Relabelling) -> npt.NDArray[Any]:
-    """The labels that students see.
-
-    Differs from the paper in: predictions are not clipped to the range of the labels.
-
-    Args:
-        labels: what the images were made for, a column of the label space, in its own units, (n, ...).
-        outputs: teacher's logits (if labels have a class), then its values in their own units, (n, K).
-        label_space: what labels mean.
-        mode: "none" keeps the labels; "values" keeps the class and takes the teacher's values; "hard" takes the
-            teacher's most likely class and its values; "soft" (classes only) keeps the labels too, and means that
-            students are to be trained on the teacher's probabilities of the row in place of the label.
-
-    Returns:
-        A new array, a column of the label space.
-
-    Raises:
-        ConfigError: if the mode is unknown or does not fit the label space.
-    """
-    if mode not in ("none", "values", "hard", "soft"):
-        raise ConfigError(f"relabelling must be 'none', 'values', 'hard' or 'soft', got '{mode}'.")
-    if mode == "soft" and label_space.kind != "class":
-        raise ConfigError(f"relabelling of {label_space.kind} labels must be 'none' or 'hard', got 'soft'; try 'hard'.")
-    if mode in ("none", "soft"):
-        return labels.astype(label_space.dtype)
-    classes = None
-    if label_space.has_classes:
-        own = mode == "values"
-        classes = label_space.class_part(labels) if own else outputs[:, : label_space.classes].argmax(axis=1)
-    return label_space.join(classes, outputs[:, label_space.classes :])

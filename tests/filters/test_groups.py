@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from filters.groups import group_mean, group_quantile
+from filters.groups import group_mean, group_quantile, group_running_maximum
 
 
 @pytest.mark.parametrize("quantile", [0.0, 0.1, 0.5, 0.9, 0.995, 1.0])
@@ -39,3 +39,18 @@ def test_no_rows_at_all() -> None:
 def test_a_quantile_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match="must be in"):
         group_quantile(np.ones(2), np.zeros(2, np.int64), 1, 1.5)
+
+
+def test_running_maxima_equal_a_loop():
+    rng = np.random.default_rng(3)
+    groups = np.sort(rng.choice([0, 2, 3, 7], 300))
+    values = np.round(rng.lognormal(0, 3, 300), 1).astype(np.float32)
+    found = group_running_maximum(values, groups)
+    for row in range(300):
+        assert found[row] == values[: row + 1][groups[: row + 1] == groups[row]].max()
+    assert group_running_maximum(values[:0], groups[:0]).shape == (0,)
+
+
+def test_running_maxima_of_unsorted_groups_are_refused():
+    with pytest.raises(ValueError, match="must never fall"):
+        group_running_maximum(np.ones(2), np.array([1, 0]))

@@ -13,12 +13,14 @@ import pytest
 import torch
 
 from data.compute import Compute
-from data.errors import DataError
+from data.errors import DataError, StageError
 from data.labels import Axis, LabelSpace
 from data.workspace import Workspace
-from filters.features import Extractor, train_extractor
-from filters.ratio import load_ratio, make_pool, train_ratio
+from filters.autoencoder import train_autoencoder
+from filters.features import Extractor, answers, load_extractor, train_extractor
+from filters.ratio import load_ratio, train_ratio
 from filters.ratio_fitting import fit_ratio
+from filters.vicinity import Vicinity
 
 COMPUTE = Compute(torch.device("cpu"))
 CLASSES = LabelSpace("class", ("a", "b"))
@@ -33,8 +35,11 @@ def log_density(points: torch.Tensor, mean: torch.Tensor, deviation: float) -> t
     return -((points - mean).square().sum(1) / (2 * deviation**2)) - 2 * math.log(deviation)
 
 
-@pytest.mark.parametrize("space", SPACES, ids=lambda space: space.kind)
-def test_a_known_ratio_is_recovered(space: LabelSpace, tmp_path: Path) -> None:
+CASES = [(space, "batch") for space in SPACES] + [(space, "label") for space in (CLASSES, SCALAR)]
+
+
+@pytest.mark.parametrize(("space", "penalty"), CASES, ids=lambda value: getattr(value, "kind", value))
+def test_a_known_ratio_is_recovered(space: LabelSpace, penalty: Any, tmp_path: Path) -> None:
     rng = torch.Generator().manual_seed(0)
 
     def real_mean(conditions: torch.Tensor) -> torch.Tensor:
@@ -55,7 +60,7 @@ def test_a_known_ratio_is_recovered(space: LabelSpace, tmp_path: Path) -> None:
     fakes = 1.3 * torch.randn(4, 20_000, 2, generator=rng)
     network = fit_ratio(
         real, labels, fakes, space, widths=(64, 64), dropout=0.0, steps=500, batch_size=256,
-        learning_rate=2e-3, seed=1, compute=COMPUTE, workspace=Workspace(tmp_path),
+        learning_rate=2e-3, penalty=penalty, seed=1, compute=COMPUTE, workspace=Workspace(tmp_path),
     )  # fmt: skip
     assert not any(parameter.requires_grad for parameter in network.parameters())
 
@@ -68,6 +73,59 @@ def test_a_known_ratio_is_recovered(space: LabelSpace, tmp_path: Path) -> None:
     one_number = conditions.ndim == 1
     assert np.corrcoef(found.numpy(), true.numpy())[0, 1] > (0.97 if one_number else 0.95)
     assert (found - true).abs().mean().item() < (0.12 if one_number else 0.16)
+
+
+def test_a_class_whose_fakes_are_far_wider_is_calibrated_by_the_penalty_per_label(tmp_path: Path) -> None:
+    """Fakes of "a" are a little too wide, those of "b" four times, so that their ratios reach 16 and are mostly 0."""
+    rng = torch.Generator().manual_seed(0)
+    labels = np.arange(6000) % 2
+    deviation = torch.tensor([1.2, 4.0])
+    conditions = torch.from_numpy(labels)
+    real = torch.randn(6000, 2, generator=rng)
+    fakes = deviation[conditions][:, None] * torch.randn(4, 6000, 2, generator=rng)
+    points = deviation[conditions][:, None] * torch.randn(6000, 2, generator=rng)
+    true = torch.zeros(6000)
+    for label in (0, 1):
+        mine, centre = conditions == label, torch.zeros(2)
+        spread = float(deviation[label])
+        true[mine] = (log_density(points[mine], centre, 1.0) - log_density(points[mine], centre, spread)).exp()
+    away = {}
+    for penalty in ("batch", "label"):
+        network = fit_ratio(
+            real, labels, fakes, CLASSES, widths=(64, 64), dropout=0.0, steps=500, batch_size=128, penalty=penalty,
+            penalty_weight=1.0, learning_rate=2e-3, seed=1, compute=COMPUTE, workspace=Workspace(tmp_path / penalty),
+        )  # fmt: skip
+        found = network(points, conditions)
+        away[penalty] = [abs(found[conditions == label].mean().item() - 1.0) for label in (0, 1)]
+        if penalty == "label":
+            assert max(away["label"]) < 0.12
+            for label in (0, 1):
+                mine = conditions == label
+                assert np.corrcoef(found[mine].numpy(), true[mine].numpy())[0, 1] > 0.85
+    assert max(away["label"]) < max(away["batch"])
+
+
+def test_fakes_that_are_outside_are_never_drawn(tmp_path: Path) -> None:
+    """Every second fake is worthless, and the fakes of some rows all are; either would ruin the ratio."""
+    rng = torch.Generator().manual_seed(0)
+    labels = np.arange(400) % 2
+    real, fakes = torch.randn(400, 2, generator=rng), torch.randn(4, 400, 2, generator=rng)
+    inside = torch.rand(4, 400, generator=rng) < 0.5
+    inside[:, :50] = False
+    fakes[~inside] = torch.nan
+    real[~inside.any(0)] = torch.nan
+
+    def fit(inside: torch.Tensor, folder: str) -> None:
+        fit_ratio(
+            real.nan_to_num(), labels, fakes, CLASSES, inside=inside, widths=(32,), steps=20, batch_size=64,
+            log_every=1, seed=1, compute=COMPUTE, workspace=Workspace(tmp_path / folder),
+        )  # fmt: skip
+
+    fit(inside, "good")
+    with pytest.raises(StageError, match="non-finite"):
+        fit(torch.ones_like(inside), "bad")
+    with pytest.raises(StageError, match="must be predicted to lie in the vicinity of its label, got none of 1600"):
+        fit(torch.zeros_like(inside), "none")
 
 
 def faint(labels: npt.NDArray[Any], seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
@@ -130,17 +188,27 @@ def train(workspace: Workspace, space: LabelSpace, extractor: Extractor, **chang
     return train_ratio(*bright(40, 0, space), space, faint, extractor, **{**settings, **changes})
 
 
+def options_of(space: LabelSpace, extractor: Extractor) -> dict[str, Any]:
+    """The penalty per label, and for scalars a vicinity."""
+    if space is not SCALAR:
+        return {"penalty": "batch" if space is VECTOR else "label"}
+    return {"vicinity": Vicinity(space, (0.4,)), "predict": lambda images: answers(extractor, images, COMPUTE)}
+
+
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.kind)
 def test_a_resumed_training_is_the_uninterrupted_one(space: LabelSpace, tmp_path: Path) -> None:
     extractor = features(tmp_path, space)
-    straight = train(Workspace(tmp_path / "straight"), space, extractor)
+    options = options_of(space, extractor)
+    straight = train(Workspace(tmp_path / "straight"), space, extractor, **options)
+    if space is SCALAR:
+        assert 0 < straight["pool_inside"] <= 1
     folder = tmp_path / "resumed"
     for stop_in in ("fakes", "ratio"):
         workspace = Interrupting(folder, checkpoint_seconds=0.0)
         workspace.stop_in = stop_in
         with pytest.raises(KeyboardInterrupt):
-            train(workspace, space, extractor)
-    assert train(Workspace(folder), space, extractor) == straight
+            train(workspace, space, extractor, **options)
+    assert train(Workspace(folder), space, extractor, **options) == straight
     for file in ("ratio.safetensors", "ratio.json", "ratio.jsonl"):
         assert (folder / file).read_bytes() == (tmp_path / "straight" / file).read_bytes(), file
 
@@ -148,7 +216,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(space: LabelSpace, tmp_path
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.kind)
 def test_files_bring_back_the_ratio(space: LabelSpace, tmp_path: Path) -> None:
     metrics = train(Workspace(tmp_path), space, features(tmp_path, space), steps=60)
-    model = load_ratio(tmp_path, tmp_path / "features", COMPUTE)
+    model = load_ratio(tmp_path, load_extractor(tmp_path / "features", COMPUTE), COMPUTE)
     images, labels = bright(40, 0, space)
     ratios = model.ratio(images, labels)
     assert ratios.shape == (40,)
@@ -163,32 +231,24 @@ def test_files_bring_back_the_ratio(space: LabelSpace, tmp_path: Path) -> None:
     assert model.ratio(images[:0], labels[:0]).shape == (0,)
 
 
-def test_the_pool_has_a_fake_of_its_own_seed_for_each_row_and_round(tmp_path: Path) -> None:
-    _, labels = bright(10, 0, CLASSES)
-    seen: list[np.uint64] = []
-
-    def sample(labels: npt.NDArray[Any], seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
-        seen.extend(seeds)
-        return faint(labels, seeds)
-
-    paths = make_pool(labels, sample, rounds=3, seed=1, workspace=Workspace(tmp_path))
-    assert len(set(seen)) == 30
-    assert [np.load(path).shape for path in paths] == [(10, 1, 8, 8)] * 3
-    make_pool(labels, sample, rounds=3, seed=1, workspace=Workspace(tmp_path))
-    assert len(seen) == 30
+def test_the_features_may_come_from_an_auto_encoder(tmp_path: Path) -> None:
+    settings = {"steps": 30, "batch_size": 16, "seed": 1, "compute": COMPUTE, "workspace": Workspace(tmp_path)}
+    network = train_autoencoder(*bright(40, 0, CLASSES), CLASSES, width=8, **settings)
+    metrics = train(Workspace(tmp_path), CLASSES, network, steps=60)
+    assert metrics["ratio_real_mean"] > metrics["ratio_fake_mean"]
+    images, labels = bright(40, 0, CLASSES)
+    assert load_ratio(tmp_path, network, COMPUTE).ratio(images, labels).mean() == pytest.approx(
+        metrics["ratio_real_mean"], rel=1e-3
+    )
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
+    extractor = features(tmp_path, CLASSES)
     with pytest.raises(DataError, match=r"ratio\.json"):
-        load_ratio(tmp_path, tmp_path / "features", COMPUTE)
-    train(Workspace(tmp_path), CLASSES, features(tmp_path, CLASSES))
-    with pytest.raises(DataError, match=r"features\.json"):
-        load_ratio(tmp_path, tmp_path, COMPUTE)
-    wide = Workspace(tmp_path / "wide")
-    train_extractor(np.zeros((4, 3, 8, 8), np.uint8), np.arange(4) % 2, CLASSES, width=4, steps=1, seed=0,
-                    compute=COMPUTE, workspace=wide)  # fmt: skip
+        load_ratio(tmp_path, extractor, COMPUTE)
+    train(Workspace(tmp_path), CLASSES, extractor)
     with pytest.raises(DataError, match=r"must have 64 numbers for the ratio .* got 192"):
-        load_ratio(tmp_path, tmp_path / "wide", COMPUTE)
+        load_ratio(tmp_path, Extractor((3, 8, 8), 2, 4), COMPUTE)
     (tmp_path / "ratio.safetensors").write_bytes(b"damaged")
     with pytest.raises(DataError, match="cannot be loaded into RatioNetwork"):
-        load_ratio(tmp_path, tmp_path / "features", COMPUTE)
+        load_ratio(tmp_path, extractor, COMPUTE)

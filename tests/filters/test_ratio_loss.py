@@ -1,4 +1,4 @@
-"""The conditional Softplus loss against a loop, a known stationary point and finite differences."""
+"""The conditional Softplus loss and its two penalties against loops, a known stationary point and differences."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import math
 import pytest
 import torch
 
-from filters.ratio_loss import csp_loss
+from filters.ratio_loss import GroupAverages, batch_penalty, csp_divergence, group_means, label_penalty
+
+
+def csp_loss(fake: torch.Tensor, real: torch.Tensor, penalty_weight: float = 0.01) -> dict[str, torch.Tensor]:
+    return {"divergence": csp_divergence(fake, real), "penalty": penalty_weight * batch_penalty(fake)}
 
 
 def test_it_equals_a_loop() -> None:
@@ -63,3 +67,74 @@ def test_half_precision_stays_finite(dtype: torch.dtype) -> None:
 def test_a_batch_of_one() -> None:
     parts = csp_loss(torch.tensor([1.0]), torch.tensor([1.0]))
     assert parts["penalty"].item() == 0.0
+
+
+def rows(seed: int, count: int = 12, groups: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    fake = 3 * torch.rand(count, generator=rng, dtype=torch.float64)
+    # The last group is never there.
+    return fake, torch.randint(groups - 1, (count,), generator=rng)
+
+
+def test_moving_averages_equal_a_loop() -> None:
+    averages = GroupAverages(4, torch.device("cpu"), decay=0.75)
+    expected, seen = [1.0] * 4, [0] * 4
+    for batch in range(9):
+        fake, groups = rows(batch, count=5)
+        found = averages.update(fake, groups)
+        for group in range(4):
+            mine = [value for value, other in zip(fake.tolist(), groups.tolist(), strict=True) if other == group]
+            if mine:
+                seen[group] += 1
+                share = max(0.25, 1 / seen[group])
+                expected[group] = (1 - share) * expected[group] + share * sum(mine) / len(mine)
+        assert found.tolist() == pytest.approx(expected, abs=1e-6)
+    assert expected[3] == 1.0
+    assert max(seen) > 4  # both kinds of average have been compared
+
+
+def test_the_penalty_per_label_and_its_gradient_equal_a_loop() -> None:
+    fake, groups = rows(1)
+    averages = torch.tensor([0.4, 1.5, 2.0, 99.0])
+    psi = fake.clone().requires_grad_(True)
+    penalty = label_penalty(psi, groups, averages)
+    members = groups.tolist()
+    present = sorted(set(members))
+    assert present == [0, 1, 2]
+    assert penalty.item() == pytest.approx(sum((averages[g].item() - 1) ** 2 for g in present) / 3, abs=1e-6)
+    (gradient,) = torch.autograd.grad(penalty, psi)
+    for value, group in zip(gradient.tolist(), members, strict=True):
+        assert value == pytest.approx(2 * (averages[group].item() - 1) / members.count(group) / 3, abs=1e-6)
+
+
+def test_with_one_group_and_its_batch_mean_it_is_the_penalty_of_the_batch() -> None:
+    fake, _ = rows(2)
+    psi, other = fake.clone().requires_grad_(True), fake.clone().requires_grad_(True)
+    groups = torch.zeros(len(fake), dtype=torch.int64)
+    means, _ = group_means(fake, groups, 1)
+    one, whole = label_penalty(psi, groups, means), batch_penalty(other)
+    assert one.item() == pytest.approx(whole.item(), abs=1e-9)
+    one.backward()
+    whole.backward()
+    torch.testing.assert_close(psi.grad, other.grad)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_penalty_per_label_stays_finite_in_half_precision(dtype: torch.dtype) -> None:
+    fake = torch.full((300,), 6e4, dtype=dtype)
+    groups = torch.zeros(300, dtype=torch.int64)
+    averages = GroupAverages(2, torch.device("cpu"))
+    penalty = label_penalty(fake, groups, averages.update(fake, groups))
+    assert penalty.dtype == torch.float32
+    assert torch.isfinite(penalty)
+
+
+def test_averages_go_on_from_their_state() -> None:
+    straight, first = GroupAverages(4, torch.device("cpu")), GroupAverages(4, torch.device("cpu"))
+    for batch in range(3):
+        straight.update(*rows(batch))
+        first.update(*rows(batch))
+    second = GroupAverages(4, torch.device("cpu"))
+    second.load_state_dict({key: value.clone() for key, value in first.state_dict().items()})
+    for batch in range(3, 6):
+        assert torch.equal(straight.update(*rows(batch)), second.update(*rows(batch)))

@@ -8,7 +8,7 @@ from scipy import stats
 
 from data.errors import StageError
 from filters.groups import group_mean
-from filters.rejection import accept, calibrate, effective_sample_size
+from filters.rejection import acceptance, calibrate, effective_sample_size, resample, running_bounds
 
 TARGETS = [stats.norm(0.4, 0.8), stats.norm(-0.3, 0.7), stats.norm(0.0, 0.9)]
 GENERATED = stats.norm(0.0, 1.0)
@@ -22,6 +22,10 @@ def drawn(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     values = rng.normal(size=count)
     ratios = np.stack([target.pdf(values) / GENERATED.pdf(values) for target in TARGETS])
     return values, groups, (ratios[groups, np.arange(count)] * FACTORS[groups]).astype(np.float32)
+
+
+def accept(ratios, groups, uniforms, calibration) -> np.ndarray:
+    return uniforms <= acceptance(ratios, groups, calibration)
 
 
 def test_accepted_samples_follow_their_targets() -> None:
@@ -52,6 +56,7 @@ def test_calibration_equals_a_loop() -> None:
         expected = clipped.sum() ** 2 / (clipped**2).sum() / len(own)
         assert calibration.effective_share[group] == pytest.approx(expected)
         np.testing.assert_array_equal(kept[groups == group], uniforms[groups == group] <= clipped / bound)
+        assert calibration.acceptance[group] == pytest.approx(np.mean(clipped / bound))
     expected_rates = [kept[groups == group].mean() for group in range(3)]
     np.testing.assert_allclose(group_mean(kept.astype(np.float64), groups, 3), expected_rates)
 
@@ -77,21 +82,79 @@ def test_one_outlier_does_not_stop_sampling() -> None:
     assert accept(ratios, groups, np.full(1000, 0.5), calibration).all()
 
 
-def test_labels_without_a_usable_ratio_are_flagged_and_decided_by_the_caller() -> None:
+def test_labels_without_a_usable_ratio_are_flagged_and_not_subsampled() -> None:
     groups = np.array([0, 0, 1, 1])
     ratios = np.array([1.0, 1.0, 0.0, 0.0])
     calibration = calibrate(ratios, groups, 3)
     assert calibration.usable.tolist() == [True, False, False]
     assert np.isfinite(calibration.bound).all()
     assert (calibration.bound > 0).all()
-    uniforms = np.full(4, 0.5)
-    assert accept(ratios, groups, uniforms, calibration, "keep").tolist() == [True, True, True, True]
-    assert accept(ratios, groups, uniforms, calibration, "drop").tolist() == [True, True, False, False]
-    with pytest.raises(StageError, match="label index 1; try fallback 'keep'"):
-        accept(ratios, groups, uniforms, calibration, "error")
-    assert accept(ratios[:2], groups[:2], uniforms[:2], calibration, "error").all()
-    with pytest.raises(ValueError, match="fallback must be"):
-        accept(ratios, groups, uniforms, calibration, "retry")  # type: ignore[arg-type]
+    assert calibration.acceptance.tolist() == [1.0, 1.0, 1.0]
+    assert acceptance(np.array([0.5, 1.0, 0.0, 0.3]), groups, calibration).tolist() == [0.5, 1.0, 1.0, 1.0]
+
+
+def test_running_bounds_equal_a_loop_over_rounds_of_any_size() -> None:
+    rng = np.random.default_rng(5)
+    burn_in_groups = np.repeat(np.arange(3), 20)
+    calibration = calibrate(rng.lognormal(0, 1, 60), burn_in_groups, 3, 1.0)
+    groups = np.repeat(np.arange(3), 100)
+    ratios = rng.lognormal(0, 1.5, 300).astype(np.float32)
+    expected, largest = np.zeros(300), calibration.bound.copy()
+    for row in range(300):
+        weight = ratios[row] * calibration.scale[groups[row]]
+        largest[groups[row]] = max(largest[groups[row]], weight)
+        expected[row] = largest[groups[row]]
+    assert (np.diff(expected[:100]) > 0).sum() > 1
+    for size in (1, 7, 100):
+        reached, found = calibration.bound.copy(), np.zeros(300)
+        for start in range(0, 100, size):
+            rows = np.flatnonzero((np.arange(300) % 100 >= start) & (np.arange(300) % 100 < start + size))
+            found[rows] = running_bounds(ratios[rows], groups[rows], calibration, reached)
+            np.maximum.at(reached, groups[rows], found[rows])
+        np.testing.assert_array_equal(found, expected)
+    chances = acceptance(ratios, groups, calibration, expected)
+    assert chances.max() == 1.0
+    np.testing.assert_allclose(chances, ratios * calibration.scale[groups] / expected)
+
+
+def test_resampling_takes_every_row_as_often_as_its_weight_says() -> None:
+    rows, wanted, trials = 40, 12, 10_000
+    weights = np.random.default_rng(8).lognormal(0, 0.5, rows)
+    shares = wanted * weights / weights.sum()
+    assert 0.6 < shares.max() < 1
+    groups = np.repeat(np.arange(trials), rows)
+    uniforms = np.random.default_rng(9).random(trials * rows)
+    chosen = resample(np.tile(weights, trials), groups, np.full(trials, wanted), uniforms).reshape(trials, rows)
+    assert (chosen.sum(axis=1) == wanted).all()
+    error = np.sqrt(shares * (1 - shares) / trials)
+    assert (np.abs(chosen.mean(axis=0) - shares) < 4 * error).all()
+    # Drawing one after another by weight (Efraimidis & Spirakis 2006) takes the heaviest rows too seldom.
+    keys = (np.log(uniforms) / np.tile(weights, trials)).reshape(trials, rows)
+    one_by_one = (np.argsort(np.argsort(-keys, axis=1), axis=1) < wanted).mean(axis=0)
+    assert np.abs(one_by_one - shares).max() > 10 * error.max()
+
+
+def test_rows_that_would_be_taken_more_than_once_are_taken() -> None:
+    trials = 4000
+    weights, groups = np.tile([1.0] * 20 + [1000.0, 30.0], trials), np.repeat(np.arange(trials), 22)
+    uniforms = np.random.default_rng(10).random(22 * trials)
+    chosen = resample(weights, groups, np.full(trials, 4), uniforms).reshape(trials, 22)
+    # The other two of four images are shared by twenty equal rows.
+    assert chosen[:, 20:].all()
+    assert (chosen.sum(axis=1) == 4).all()
+    assert np.abs(chosen[:, :20].mean(axis=0) - 0.1).max() < 4 * np.sqrt(0.09 / trials)
+
+
+def test_resampling_takes_weightless_rows_last_and_as_many_as_asked_for() -> None:
+    weights = np.array([0.0, 1e-320, 3.0, 0.0, 0.0, 1.0, 0.0])
+    groups = np.array([0, 0, 0, 0, 2, 2, 2])
+    uniforms = np.random.default_rng(7).random(7)
+    for wanted in range(5):
+        chosen = resample(weights, groups, np.array([wanted, 0, min(wanted, 2)]), uniforms)
+        assert [chosen[groups == 0].sum(), chosen[groups == 2].sum()] == [wanted, min(wanted, 2)]
+        assert chosen[2] == (wanted > 0)
+        assert chosen[5] == (wanted > 0)
+    assert not resample(weights, groups, np.zeros(3, np.int64), uniforms).any()
 
 
 def test_mostly_zero_ratios_still_have_a_bound() -> None:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from data.errors import ConfigError, DataError
 from data.labels import Axis, LabelSpace
-from filters.teacher_filter import Scope, kept_rows, relabel, teacher_error, thresholds
+from data.random import row_seeds, uniform_from_seeds
+from filters.teacher_filter import (
+    LEAST_ROWS,
+    ErrorKind,
+    Scope,
+    check_scope,
+    fitting_errors,
+    kept_rows,
+    teacher_error,
+    thresholds,
+)
 
 CLASSES = LabelSpace("class", ("a", "b", "c", "d"))
 SCALAR = LabelSpace("scalar", maximum=90.0)
@@ -52,8 +65,6 @@ def test_vector_error_is_the_mean_share_of_the_ranges() -> None:
 
 
 def test_error_of_a_class_with_a_scalar_is_their_negative_log_likelihood() -> None:
-    from scipy import stats
-
     rng = np.random.default_rng(1)
     outputs = np.concatenate([rng.normal(0, 3, (20, 3)), rng.uniform(0, 60, (20, 1))], axis=1).astype(np.float32)
     labels = np.stack([rng.integers(0, 3, 20), rng.uniform(10, 50, 20)], axis=1).astype(np.float32)
@@ -70,7 +81,90 @@ def test_error_of_a_class_with_a_scalar_is_their_negative_log_likelihood() -> No
     np.testing.assert_allclose(teacher_error(exact, np.array([[0, 30], [0, 30]], np.float32), BOTH), [0, 1], atol=1e-6)
 
 
-@pytest.mark.parametrize("scope", ["per_class", "global"])
+def probabilities(logits: np.ndarray) -> list[float]:
+    return [1 / sum(math.exp(other - one) for other in logits.tolist()) for one in logits.tolist()]
+
+
+def class_errors(outputs: np.ndarray, label: int) -> dict[str, float]:
+    p = probabilities(outputs)
+    highest = max(value for place, value in enumerate(p) if place != label)
+    return {"cross_entropy": -math.log(p[label]), "one_minus_p": 1 - p[label], "margin": highest - p[label]}
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "one_minus_p", "margin"])
+@pytest.mark.parametrize("space", [CLASSES, BOTH], ids=lambda space: space.kind)
+def test_errors_of_the_class_equal_a_loop(kind: ErrorKind, space: LabelSpace) -> None:
+    rng = np.random.default_rng(2)
+    outputs = rng.normal(0, 4, (40, space.outputs)).astype(np.float64)
+    labels = rng.integers(0, space.classes, 40)
+    column = space.join(labels, np.full(40, 20.0) if space.dimensions else None)
+    found = teacher_error(outputs, column, space, kind)
+    assert found.dtype == np.float64
+    for row in range(40):
+        expected = class_errors(outputs[row, : space.classes], int(labels[row]))[kind]
+        assert found[row] == pytest.approx(expected, rel=1e-9, abs=1e-14)
+        if kind == "margin":
+            likeliest = outputs[row, : space.classes].argmax()
+            assert (found[row] > 0) == (likeliest != labels[row])
+            assert -1 <= found[row] <= 1
+
+
+def test_errors_of_a_teacher_that_is_sure_neither_overflow_nor_become_equal() -> None:
+    outputs = np.array([[1e4, 0, 0, -1e4], [-1e4, 0, 0, 1e4], [80, 0, 0, 0], [90, 0, 0, 0]])
+    labels = np.zeros(4, np.int64)
+    found = {kind: teacher_error(outputs, labels, CLASSES, kind) for kind in fitting_errors(CLASSES)[:4]}
+    np.testing.assert_allclose(found["cross_entropy"], [0, 2e4, 3 * np.exp(-80), 3 * np.exp(-90)], rtol=1e-12)
+    np.testing.assert_allclose(found["one_minus_p"], [0, 1, 3 * np.exp(-80), 3 * np.exp(-90)], rtol=1e-12)
+    np.testing.assert_allclose(found["margin"], [-1, 1, -1, -1], rtol=1e-12)
+    np.testing.assert_allclose(found["auto"], found["cross_entropy"], rtol=1e-6)
+    assert found["auto"].dtype == np.float32
+
+
+def test_one_minus_p_keeps_the_rows_of_cross_entropy() -> None:
+    rng = np.random.default_rng(3)
+    outputs, labels = rng.normal(0, 6, (500, 4)), rng.integers(0, 4, 500)
+    kept = []
+    for kind in ("cross_entropy", "one_minus_p"):
+        errors = teacher_error(outputs, labels, CLASSES, kind)
+        kept.append(kept_rows(errors, labels, thresholds(errors, labels, 4, 0.7, "per_class")))
+    assert np.array_equal(*kept)
+    assert 0.65 < kept[0].mean() < 0.75
+
+
+def test_absolute_error_of_a_class_with_a_scalar_is_of_its_value() -> None:
+    outputs = np.array([[9.0, 0, 0, 30.0], [0, 9.0, 0, 12.5]])
+    labels = np.array([[0, 32.0], [0, 10.0]], np.float32)
+    assert teacher_error(outputs, labels, BOTH, "absolute").tolist() == [2.0, 2.5]
+
+
+def test_random_errors_are_uniform_and_belong_to_the_row() -> None:
+    seeds = row_seeds(5, np.arange(4000))
+    outputs, labels = np.zeros((4000, 4)), np.zeros(4000, np.int64)
+    errors = teacher_error(outputs, labels, CLASSES, "none", seeds)
+    assert stats.kstest(errors, "uniform").pvalue > 0.01
+    order = np.random.default_rng(0).permutation(4000)
+    assert np.array_equal(teacher_error(outputs, labels, CLASSES, "none", seeds[order]), errors[order])
+    # What rejection sampling drew of the same seed says nothing about it.
+    assert abs(np.corrcoef(errors, uniform_from_seeds(seeds, 1, stream=1)[:, 0])[0, 1]) < 0.05
+    with pytest.raises(ValueError, match="seeds must be given"):
+        teacher_error(outputs, labels, CLASSES, "none")
+
+
+@pytest.mark.parametrize(
+    ("space", "kind", "fitting"),
+    [
+        (CLASSES, "absolute", "auto, cross_entropy, one_minus_p, margin, none for class labels, got 'absolute'"),
+        (SCALAR, "margin", "auto, absolute, none for scalar labels, got 'margin'"),
+        (VECTOR, "cross_entropy", "auto, absolute, none for vector labels"),
+        (BOTH, "mae", r"auto, cross_entropy, one_minus_p, margin, absolute, none for class\+scalar labels, got 'mae'"),
+    ],
+)
+def test_an_error_that_labels_do_not_have_is_refused(space: LabelSpace, kind: ErrorKind, fitting: str) -> None:
+    with pytest.raises(ConfigError, match=fitting):
+        teacher_error(np.zeros((1, space.outputs)), np.zeros((1, *space.label_shape)), space, kind)
+
+
+@pytest.mark.parametrize("scope", ["per_class", "per_window", "global"])
 @pytest.mark.parametrize("quantile", [0.3, 0.9, 1.0])
 def test_kept_rows_equal_a_loop(scope: Scope, quantile: float) -> None:
     rng = np.random.default_rng(1)
@@ -78,7 +172,7 @@ def test_kept_rows_equal_a_loop(scope: Scope, quantile: float) -> None:
     limits = thresholds(errors, labels, 4, quantile, scope)
     kept = kept_rows(errors, labels, limits)
     for row in range(300):
-        pool = errors[labels == labels[row]] if scope == "per_class" else errors
+        pool = errors if scope == "global" else errors[labels == labels[row]]
         assert kept[row] == (errors[row] <= np.quantile(pool.astype(np.float64), quantile))
     assert limits.shape == (4,)
     assert np.isfinite(limits).all()  # class 2 is absent
@@ -87,61 +181,32 @@ def test_kept_rows_equal_a_loop(scope: Scope, quantile: float) -> None:
         assert kept.all()
 
 
+def test_small_windows_take_the_global_threshold() -> None:
+    sizes = [LEAST_ROWS, LEAST_ROWS - 1, 0, 60]
+    groups = np.repeat(np.arange(4), sizes)
+    errors = np.random.default_rng(0).exponential(size=len(groups))
+    limits = thresholds(errors, groups, 4, 0.5, "per_window")
+    assert limits[0] == np.quantile(errors[groups == 0], 0.5)
+    assert limits[1] == limits[2] == np.quantile(errors, 0.5)
+    assert limits[3] == np.quantile(errors[groups == 3], 0.5)
+    assert thresholds(errors, groups, 4, 0.5, "per_class")[1] == np.quantile(errors[groups == 1], 0.5)
+
+
+def test_windows_keep_the_share_of_hard_labels() -> None:
+    angle = np.linspace(0, 90, 900, endpoint=False)
+    groups = (angle // 10).astype(np.int64)
+    # The teacher errs ten times as much at the last angles.
+    errors = np.random.default_rng(0).exponential(size=900) * np.where(groups == 8, 10.0, 1.0)
+    share = {}
+    for scope in ("global", "per_window"):
+        share[scope] = kept_rows(errors, groups, thresholds(errors, groups, 9, 0.7, scope))[groups == 8].mean()
+    assert share["global"] < 0.2
+    assert share["per_window"] == pytest.approx(0.7)
+
+
 def test_equal_errors_are_all_kept() -> None:
     errors, labels = np.full(10, 0.7, np.float32), np.arange(10) % 2
     assert kept_rows(errors, labels, thresholds(errors, labels, 2, 0.1, "per_class")).all()
-
-
-def test_relabelling_of_classes() -> None:
-    outputs = np.array([[0, 3, 1, 0], [5, 0, 0, 0]], np.float32)
-    labels = np.array([2, 0])
-    for mode in ("none", "soft"):
-        unchanged = relabel(labels, outputs, CLASSES, mode)
-        assert unchanged.tolist() == [2, 0]
-        assert unchanged is not labels
-    hard = relabel(labels, outputs, CLASSES, "hard")
-    assert hard.tolist() == [1, 0]
-    assert hard.dtype == np.int64
-
-
-def test_relabelling_of_scalars() -> None:
-    outputs, labels = np.array([[10.0], [95.0]], np.float32), np.array([12.0, 90.0], np.float32)
-    assert relabel(labels, outputs, SCALAR, "none").tolist() == [12.0, 90.0]
-    hard = relabel(labels, outputs, SCALAR, "hard")
-    assert hard.tolist() == [10.0, 95.0]
-    assert hard.dtype == np.float32
-    with pytest.raises(ConfigError, match="try 'hard'"):
-        relabel(labels, outputs, SCALAR, "soft")
-    with pytest.raises(ConfigError, match="got 'firm'"):
-        relabel(labels, outputs, SCALAR, "firm")  # type: ignore[arg-type]
-
-
-def test_relabelling_of_vectors() -> None:
-    outputs, labels = np.array([[10.0, -12.0]], np.float32), np.array([[12.0, 9.0]], np.float32)
-    unchanged = relabel(labels, outputs, VECTOR, "none")
-    assert unchanged.tolist() == [[12.0, 9.0]]
-    assert unchanged is not labels
-    for mode in ("hard", "values"):
-        assert relabel(labels, outputs, VECTOR, mode).tolist() == [[10.0, -12.0]]
-        assert relabel(labels, outputs, VECTOR, mode).dtype == np.float32
-    with pytest.raises(ConfigError, match="relabelling of vector labels must be 'none' or 'hard', got 'soft'"):
-        relabel(labels, outputs, VECTOR, "soft")
-
-
-def test_relabelling_of_classes_with_a_scalar() -> None:
-    outputs = np.array([[0, 3, 1, 12.5], [5, 0, 0, 60.0]], np.float32)
-    labels = np.array([[2, 20.0], [0, 50.0]], np.float32)
-    assert relabel(labels, outputs, BOTH, "none").tolist() == [[2.0, 20.0], [0.0, 50.0]]
-    assert relabel(labels, outputs, BOTH, "values").tolist() == [[2.0, 12.5], [0.0, 60.0]]
-    assert relabel(labels, outputs, BOTH, "hard").tolist() == [[1.0, 12.5], [0.0, 60.0]]
-    assert relabel(labels, outputs, BOTH, "hard").dtype == np.float32
-    with pytest.raises(ConfigError, match=r"relabelling of class\+scalar labels must be"):
-        relabel(labels, outputs, BOTH, "soft")
-
-
-def test_values_are_the_labels_of_classes_and_the_predictions_of_scalars() -> None:
-    assert relabel(np.array([2]), np.array([[5.0, 0, 0, 0]], np.float32), CLASSES, "values").tolist() == [2]
-    assert relabel(np.array([2.0]), np.array([[5.0]], np.float32), SCALAR, "values").tolist() == [5.0]
 
 
 def test_what_cannot_be_a_threshold_is_refused() -> None:
@@ -154,3 +219,13 @@ def test_what_cannot_be_a_threshold_is_refused() -> None:
         thresholds(errors[:1], labels[:1], 1, 0.0, "global")
     with pytest.raises(ConfigError, match="scope"):
         thresholds(errors[:1], labels[:1], 1, 0.9, "local")  # type: ignore[arg-type]
+
+
+def test_a_scope_that_labels_do_not_have_is_refused() -> None:
+    for space, scopes in ((CLASSES, "per_class"), (SCALAR, "per_window"), (BOTH, "per_class per_window")):
+        for scope in ("per_class", "per_window", "global"):
+            if scope in (*scopes.split(), "global"):
+                check_scope(space, scope)
+            else:
+                with pytest.raises(ConfigError, match=f"must be {scopes} or global for {space.kind} labels"):
+                    check_scope(space, scope)
