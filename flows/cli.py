@@ -57,6 +57,33 @@ def run(
 
 
 @app.command()
+def ablate(
+    config: ConfigArgument,
+    store: StoreOption = DEFAULT_STORE,
+    set_: SetOption = [],  # noqa: B006
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            "--seeds",
+            help="Three or more seeds of the students (default: the configuration's, or 0,1,2 if it has fewer).",
+            metavar="N,N,N",
+        ),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option("--method", help="Method of every student (default: the one without a teacher).", metavar="NAME"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and why; run nothing.")] = False,
+    direct: Annotated[bool, typer.Option("--direct", help="Run the stages without Prefect.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Shows what each step of the data path adds: the student alone, generated images, and each filter in turn."""
+    from flows.ablation_command import ablate_command
+
+    ablate_command(config, store, set_, seeds=seeds, method=method, dry_run=dry_run, direct=direct, as_json=json_)
+
+
+@app.command()
 def stages(
     config: ConfigArgument,
     store: StoreOption = DEFAULT_STORE,

@@ -13,7 +13,7 @@ from data.errors import DataError
 from data.files import write_json
 from data.store import Store
 from flows.config import Config
-from flows.execute import Outcome, Runner, Selection, run_directly, run_identity
+from flows.execute import WITHOUT_NETWORK, Outcome, Runner, Selection, run_directly, run_identity
 from flows.loading import load_config
 from flows.plan import Node, Status, make_plan, statuses
 
@@ -31,10 +31,13 @@ def run_command(
     """Runs an experiment, or says what would run; prints what ``DESIGN`` promises for ``--json``."""
     started = time.monotonic()
     config = load_config(config_path, overrides)
-    store = Store(store_path, warn=lambda sentence: print(f"stillhouse: {sentence}", file=sys.stderr))
+    store = open_store(store_path)
     plan = make_plan(config)
     nodes = selection.chosen(plan)
     if dry_run:
+        from flows.preflight import check_labels
+
+        check_labels(config)
         show_plan(statuses(nodes, store), selection, as_json)
         return
     run = run_identity(config, plan)
@@ -47,6 +50,11 @@ def run_command(
         from flows.terminal import show_summary
 
         show_summary(summary, plan[-1].request.fingerprint, store)
+
+
+def open_store(path: Path) -> Store:
+    """The store of a command; damaged artifacts are named on standard error."""
+    return Store(path, warn=lambda sentence: print(f"stillhouse: {sentence}", file=sys.stderr))
 
 
 def execute(
@@ -65,9 +73,12 @@ def execute(
         list(run_directly(runner, nodes))
         return runner
     check_store(store)
-    from flows.preflight import preflight
+    from flows.preflight import check_labels, preflight
 
-    preflight(config)
+    if all(node.stage in WITHOUT_NETWORK for node in waiting):
+        check_labels(config)
+    else:
+        preflight(config)
     from flows.terminal import Display
 
     with Display(len(nodes), quiet=quiet) as display:
@@ -118,7 +129,8 @@ def summarise(run: str, store: Store, plan: list[Node], outcomes: list[Outcome],
 
     report = store.folder("report", plan[-1].request.fingerprint) / "report.html"
     results = []
-    for node in plan:
+    # Those of the report: a student that only the density ratio reads is no result.
+    for node in plan[-1].inputs.values():
         artifact = store.find(node.stage, node.request.fingerprint) if node.stage == "distill" else None
         if artifact is not None:
             counts = {name: artifact.metrics[name] for name in ("steps", "teacher_calls")}
@@ -129,19 +141,24 @@ def summarise(run: str, store: Store, plan: list[Node], outcomes: list[Outcome],
         "run": run,
         "report": str(report) if report.is_file() else None,
         "seconds": round(seconds, 3),
-        "stages": [
-            {
-                "stage": outcome.node.stage,
-                "key": outcome.node.key,
-                "fingerprint": outcome.artifact.fingerprint,
-                "state": outcome.state,
-                "seconds": round(outcome.seconds, 3),
-                "path": str(outcome.artifact.folder),
-            }
-            for outcome in outcomes
-        ],
+        "stages": stage_rows(outcomes),
         "results": results,
     }
+
+
+def stage_rows(outcomes: list[Outcome]) -> list[dict[str, Any]]:
+    """What ``--json`` says of every stage that is done."""
+    return [
+        {
+            "stage": outcome.node.stage,
+            "key": outcome.node.key,
+            "fingerprint": outcome.artifact.fingerprint,
+            "state": outcome.state,
+            "seconds": round(outcome.seconds, 3),
+            "path": str(outcome.artifact.folder),
+        }
+        for outcome in outcomes
+    ]
 
 
 def show_plan(status: list[Status], selection: Selection, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from flows.filter_config import Audit, Candidates, Ratio, Synthetic, Tuning
 from flows.generator_config import ClassGenerator, Generator
 from flows.section import Option, Section
 from students.methods import methods
@@ -118,59 +119,6 @@ class Features(Section):
     shift_pixels: int = Field(0, ge=0, description="Largest random shift of training images, in pixels.")
 
 
-class Ratio(Section):
-    """The conditional density ratio on frozen features."""
-
-    pool_rounds: int = Field(10, ge=1, description="Generated images a real training image, drawn once.")
-    widths: tuple[int, ...] = Field(
-        (256, 128, 64), min_length=1, description="Hidden widths: multiples of 8, 32 or more."
-    )
-    dropout: float = Field(0.5, ge=0, lt=1, description="Dropout of the ratio network.")
-    activation: Literal["relu", "softplus"] = Field("relu", description="What keeps the ratio above zero.")
-    steps: int = Field(1500, ge=1, description="Steps of the ratio network.")
-    batch_size: int = Field(256, ge=2, description="Real, and generated, images a step.")
-    learning_rate: float = Field(1e-4, gt=0, description="Adam learning rate.")
-    weight_decay: float = Field(1e-4, ge=0, description="Weight decay of the ratio network.")
-    penalty_weight: float = Field(0.01, ge=0, description="Weight of the penalty on the mean ratio (lambda).")
-
-    @field_validator("widths")
-    @classmethod
-    def _grouped(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
-        if any(width < 32 or width % 8 for width in widths):
-            raise ValueError(f"must be multiples of 8 from 32 up, got {', '.join(map(str, widths))}")
-        return widths
-
-
-class Candidates(Section):
-    """Sampling, and subsampling by rejection."""
-
-    per_label: int = Field(200, ge=1, description="Accepted images a label.")
-    labels: int | None = Field(
-        None,
-        ge=2,
-        description="Labels with values, evenly over where training labels lie (of a class with a scalar: that many "
-        "of each class); unset takes every distinct training label.",
-    )
-    file: str | None = Field(
-        None,
-        description="A set made elsewhere in place of a generator: an HDF5 file, or a folder with a CSV; "
-        "its images are neither subsampled nor thrown away.",
-    )
-    resize: bool = Field(False, description="Whether pictures of such a folder are brought to the source's size.")
-    truncation: float = Field(
-        1.0, gt=0, le=1, description="Spread of the latents; below 1 images are more typical and less diverse."
-    )
-    subsample: bool = Field(True, description="Whether images are accepted by their density ratio, or all of them.")
-    burn_in: int = Field(200, ge=10, description="Draws a label that calibrate the ratio and set its bound.")
-    bound_quantile: float = Field(0.99, gt=0, le=1, description="Quantile of the ratio that bounds it.")
-    least_acceptance: float = Field(
-        0.05, ge=0, lt=1, description="The bound is lowered until this share of the burn-in passes; 0 never lowers it."
-    )
-    max_draws: int = Field(
-        50, ge=1, description="Most draws an accepted image, on average, before a label is given up."
-    )
-
-
 class Fidelity(Section):
     """How near generated images are to real ones; nothing else depends on it."""
 
@@ -183,21 +131,6 @@ class Fidelity(Section):
         None, description="Path of torch-fidelity's Inception weights (weights-inception-2015-12-05-6726825d.pth)."
     )
     windows: int = Field(10, ge=2, description="Label windows of the sliding FID of continuous labels.")
-
-
-class Synthetic(Section):
-    """What is kept of the candidates, and with which label."""
-
-    quantile: float = Field(0.9, ge=0, le=1, description="Share of the candidates with the least teacher error.")
-    scope: Literal["auto", "per_class", "global"] = Field(
-        "auto", description="Where the quantile is taken; auto: per class where labels have one, else global."
-    )
-    relabel: Literal["auto", "none", "values", "hard", "soft"] = Field(
-        "auto",
-        description="Label of a kept image: the condition (none), its class with the teacher's values (values), "
-        "the teacher's class and values (hard), the teacher's probabilities (soft, classes only); "
-        "auto: classes are kept, values become the teacher's.",
-    )
 
 
 class Student(Network):
@@ -263,7 +196,9 @@ class Config(Section):
     ratio: Ratio = Ratio()
     candidates: Candidates = Candidates()
     fidelity: Fidelity = Fidelity()
+    tuning: Tuning = Tuning()
     synthetic: Synthetic = Synthetic()
+    audit: Audit = Audit()
     distill: Distill = Distill()
 
     @property

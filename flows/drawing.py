@@ -8,50 +8,57 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from data.errors import StageError
-from data.random import Seeds, derive_seed, row_seeds, uniform_from_seeds
-from filters.rejection import Calibration, accept, calibrate
+from data.random import ACCEPTANCE, Seeds, derive_seed, row_seeds, uniform_from_seeds
+from filters.rejection import Calibration, acceptance, calibrate, running_bounds
+from flows.draws import Draws, Fallback, Images, Round, Sample, collect, example_draws
 
-Images = npt.NDArray[np.uint8]
-#: (labels, seeds) to images.
-Sample = Callable[[npt.NDArray[Any], Seeds], Images]
 #: (images, labels) to density ratios.
 Ratio = Callable[[Images, npt.NDArray[Any]], npt.NDArray[np.float32]]
 
-_MOST_DRAWS_A_ROUND = 16_384
-_DRAWS_OF_ONE_LABEL = 1 << 32
-_EXAMPLES = 12
-_REJECTED_EXAMPLES = 8
+#: Draws of one chunk of a label: as many as the burn-in may have, and more than 4,096 images with the largest
+#: ``max_draws`` may take. With the most images that a label may have, its chunks end before the next label begins.
+_DRAWS_OF_A_CHUNK = 1 << 20
+_DRAWS_OF_A_LABEL = 1 << 32
+_MOST_DRAWS_A_ROUND = 4096
+#: Networks run on whole blocks of this many rows, so that fewer draws cost as much.
+_BLOCK_ROWS = 256
 
 
 @dataclass(frozen=True)
-class Draws:
-    """Draws in the order of (label, draw number), up to each label's last accepted one.
+class Rules:
+    """How images are accepted.
 
     Args:
-        labels: label of each draw, (n, ...).
-        seeds: seed of each draw, (n,).
-        ratios: density ratio of each draw, (n,), calibrated: the mean of its label's burn-in is 1.
-        accepted: which are accepted, bool (n,).
-        images: images of the accepted ones, (a, C, H, W).
-        examples: number of the draws, among those here, whose images are in ``example_images``, (e,).
-        example_images: images of the first draws of every label, and of its first rejected ones, (e, C, H, W).
-        calibration: scale and bound of every label; None without subsampling.
+        burn_in: first draws of a label, which calibrate its ratio.
+        bound: what bounds the ratio: "quantile" of the burn-in, or the "running_maximum" of the paper.
+        bound_quantile: quantile of the calibrated ratio that bounds it.
+        least_acceptance: the quantile is lowered until this share of the burn-in is accepted.
+        max_draws: most draws an accepted image, on average over a label.
+        fallback: what a label gets that has too few accepted images by then, see ``collect``; a label whose ratio is
+            0 in the whole burn-in gets its first draws, unless this is "error".
     """
 
-    labels: npt.NDArray[Any]
-    seeds: Seeds
-    ratios: npt.NDArray[np.float32]
-    accepted: npt.NDArray[np.bool_]
-    images: Images
-    examples: npt.NDArray[np.int64]
-    example_images: Images
-    calibration: Calibration | None
+    burn_in: int
+    bound: Literal["quantile", "running_maximum"] = "quantile"
+    bound_quantile: float = 0.99
+    least_acceptance: float = 0.0
+    max_draws: int = 50
+    fallback: Fallback = "resample"
+
+    def calibrate(self, ratios: npt.NDArray[np.float32], groups: npt.NDArray[np.int64], count: int) -> Calibration:
+        """The calibration of ``count`` labels by the ratios of their burn-in, (n,), where ``groups`` tells the label.
+
+        The running maximum starts from the largest ratio of the burn-in, whatever ``least_acceptance`` is.
+        """
+        if self.bound == "running_maximum":
+            return calibrate(ratios, groups, count, 1.0)
+        return calibrate(ratios, groups, count, self.bound_quantile, self.least_acceptance)
 
 
 def draw_labels(
@@ -59,72 +66,102 @@ def draw_labels(
     numbers: npt.NDArray[np.int64],
     sample: Sample,
     ratio: Ratio | None,
+    rules: Rules,
     *,
     per_label: int,
-    burn_in: int,
-    bound_quantile: float,
-    least_acceptance: float,
-    max_draws: int,
     seed: int,
     describe: Callable[[Any], str],
+    chunk: int = 0,
+    calibration: Calibration | None = None,
 ) -> Draws:
-    """Draws until every label has ``per_label`` accepted images.
+    """Draws until every label has ``per_label`` accepted images, or has spent its draws.
 
     Source: cDR-RS (Ding et al. 2023). Differs from it: see ``filters.rejection``; and the burn-in's draws may be
-    accepted too, since the bound is the same for them.
+    accepted too, by the bound that they set.
 
     Args:
         labels: the labels, all different, a column of their space, (k, ...).
         numbers: number of each label in the whole run, (k,); with the draw's number it makes the seed.
         sample: makes images.
         ratio: rates images; None accepts every draw.
+        rules: how images are accepted.
         per_label: accepted images a label.
-        burn_in: first draws of a label, which calibrate its ratio.
-        bound_quantile: quantile of the calibrated ratio that bounds it.
-        least_acceptance: the bound is lowered until this share of the burn-in is accepted.
-        max_draws: most draws an accepted image, on average over a label.
         seed: of the run.
         describe: a label in words, for messages.
+        chunk: part of the labels' images; each has draws of its own, and chunk 0 has the burn-in.
+        calibration: that of the same labels by their burn-in; needed for the ratio in other chunks than 0.
 
     Raises:
-        StageError: if a label needs more draws than that.
+        StageError: if a label has too few accepted images and the fallback is "error".
+        ValueError: if there is a ratio to calibrate without a burn-in.
     """
-    base = derive_seed(seed, "draw")
     count = len(labels)
-    most = max(burn_in, max_draws * per_label)
-    drawn = np.zeros(count, np.int64)
-    found = np.zeros(count, np.int64)
-    wanted = np.full(count, burn_in if ratio is not None else per_label)
-    calibration: Calibration | None = None
-    rounds: list[tuple[npt.NDArray[Any], ...]] = []
-    while True:
-        groups = np.repeat(np.arange(count), wanted)
-        draw = _ranges(drawn, wanted)
-        seeds = row_seeds(base, numbers[groups] * _DRAWS_OF_ONE_LABEL + draw)
+    burn_in = rules.burn_in if ratio is not None and chunk == 0 else 0
+    if ratio is not None and not burn_in and calibration is None:
+        raise ValueError(f"calibration must be that of the burn-in for chunk {chunk}, got none.")
+    most = max(burn_in, rules.max_draws * per_label)
+    drawn, found = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    wanted = np.full(count, burn_in) if burn_in else _next_round(found, drawn, per_label, most, calibration)
+    reached: npt.NDArray[np.float64] | None = None if calibration is None else calibration.bound
+    rounds: list[Round] = []
+    while wanted.any():
+        groups, draw = np.repeat(np.arange(count), wanted), _ranges(drawn, wanted)
+        seeds = _seeds(seed, numbers[groups], draw, chunk)
         images = sample(labels[groups], seeds)
-        if ratio is None:
-            ratios, passed = np.ones(len(groups), np.float32), np.ones(len(groups), np.bool_)
-        else:
+        ratios, chances = np.ones(len(groups), np.float32), np.ones(len(groups))
+        if ratio is not None:
             ratios = ratio(images, labels[groups])
             if calibration is None:
-                calibration = calibrate(ratios, groups, count, bound_quantile, least_acceptance)
-            passed = accept(ratios, groups, uniform_from_seeds(seeds, 1, stream=1)[:, 0], calibration)
-        shown = _shown(groups, draw, passed)
-        rounds.append((groups, draw, seeds, ratios, passed, shown, images[passed], images[shown]))
+                calibration = rules.calibrate(ratios, groups, count)
+            bounds = None
+            if rules.bound == "running_maximum":
+                reached = calibration.bound.copy() if reached is None else reached.copy()
+                bounds = running_bounds(ratios, groups, calibration, reached)
+                np.maximum.at(reached, groups, bounds)
+            chances = acceptance(ratios, groups, calibration, bounds)
+        passed = uniform_from_seeds(seeds, 1, ACCEPTANCE)[:, 0] <= chances
+        shown = example_draws(groups, draw, passed)
+        rounds.append(Round(groups, draw, seeds, ratios, chances, passed, shown, images[passed], images[shown]))
         drawn += wanted
         found += np.bincount(groups[passed], minlength=count)
-        if (found >= per_label).all():
-            break
-        exhausted = (found < per_label) & (drawn >= most)
-        if exhausted.any():
-            first = int(np.flatnonzero(exhausted)[0])
-            raise StageError(
-                f"candidates: {describe(labels[first])} has {found[first]} of {per_label} images accepted after "
-                f"{drawn[first]} draws; raise ratio.penalty_weight (its ratio is zero nearly "
-                f"everywhere), train the generator longer, or raise candidates.max_draws."
-            )
-        wanted = _next_round(found, drawn, per_label, most)
-    return _collect(rounds, labels, per_label, calibration)
+        if rules.fallback == "error":
+            _refuse(labels, found, drawn, per_label, most, calibration, describe)
+        wanted = _next_round(found, drawn, per_label, most, calibration)
+    return collect(
+        rounds,
+        labels,
+        sample,
+        per_label=per_label,
+        fallback=rules.fallback,
+        calibration=calibration,
+        running_maximum=rules.bound == "running_maximum",
+        tell_examples=chunk == 0,
+    )
+
+
+def burn_in_calibration(
+    label: npt.NDArray[Any], number: int, sample: Sample, ratio: Ratio, rules: Rules, seed: int
+) -> Calibration:
+    """The calibration that ``draw_labels`` makes of one label in chunk 0, with no image kept.
+
+    Args:
+        label: a column of one label, (1, ...).
+        number: its number in the whole run.
+        sample: makes images.
+        ratio: rates images.
+        rules: how images are accepted.
+        seed: of the run.
+    """
+    ratios = []
+    for start in range(0, rules.burn_in, _MOST_DRAWS_A_ROUND):
+        draw = np.arange(start, min(start + _MOST_DRAWS_A_ROUND, rules.burn_in))
+        labels = np.repeat(label, len(draw), axis=0)
+        ratios.append(ratio(sample(labels, _seeds(seed, np.full(len(draw), number), draw, 0)), labels))
+    return rules.calibrate(np.concatenate(ratios), np.zeros(rules.burn_in, np.int64), 1)
+
+
+def _seeds(seed: int, numbers: npt.NDArray[np.int64], draw: npt.NDArray[np.int64], chunk: int) -> Seeds:
+    return row_seeds(derive_seed(seed, "draw"), numbers * _DRAWS_OF_A_LABEL + chunk * _DRAWS_OF_A_CHUNK + draw)
 
 
 def _ranges(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -134,68 +171,52 @@ def _ranges(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> np
 
 
 def _next_round(
-    found: npt.NDArray[np.int64], drawn: npt.NDArray[np.int64], per_label: int, most: int
-) -> npt.NDArray[np.int64]:
-    """Draws of every label that its rate of acceptance so far asks for, and a tenth more."""
-    missing = np.maximum(per_label - found, 0)
-    rate = np.maximum(found, 1) / drawn
-    wanted = np.where(missing > 0, np.ceil(1.1 * missing / rate).astype(np.int64) + 8, 0)
-    wanted = np.minimum(wanted, most - drawn)
-    share = min(1.0, _MOST_DRAWS_A_ROUND / max(int(wanted.sum()), 1))
-    return np.ceil(wanted * share).astype(np.int64)
-
-
-def _collect(
-    rounds: list[tuple[npt.NDArray[Any], ...]],
-    labels: npt.NDArray[Any],
+    found: npt.NDArray[np.int64],
+    drawn: npt.NDArray[np.int64],
     per_label: int,
+    most: int,
     calibration: Calibration | None,
-) -> Draws:
-    groups, draw, seeds, ratios, passed, shown, accepted_images, example_images = (
-        np.concatenate(parts) for parts in zip(*rounds, strict=True)
-    )
-    # Everything in the order of (label, draw number), the images of accepted draws and of examples likewise.
-    order = np.lexsort((draw, groups))
-    accepted_order = np.argsort(_positions(passed, order), kind="stable")
-    example_order = np.argsort(_positions(shown, order), kind="stable")
-    groups, draw, seeds, ratios, passed, shown = (
-        column[order] for column in (groups, draw, seeds, ratios, passed, shown)
-    )
-    # A label's draws after its last accepted image that is needed do not count.
-    before = np.cumsum(passed) - passed
-    starts = np.searchsorted(groups, np.arange(len(labels)))
-    rank = before - before[starts][groups]
-    counted = rank < per_label
-    if calibration is not None:
-        ratios = (ratios * calibration.scale[groups]).astype(np.float32)
-    accepted = passed & counted
-    # Each round has kept its own first rejected draws; only the first of all rounds are examples.
-    example = _shown(groups, draw, passed) & counted
-    return Draws(
-        labels=labels[groups[counted]],
-        seeds=seeds[counted],
-        ratios=ratios[counted],
-        accepted=accepted[counted],
-        images=accepted_images[accepted_order][counted[passed]],
-        examples=np.flatnonzero(example[counted]),
-        example_images=example_images[example_order][example[shown]],
-        calibration=calibration,
-    )
+) -> npt.NDArray[np.int64]:
+    """Draws of every label that its rate of acceptance so far asks for; 0 for labels that have enough, or spent all."""
+    missing = np.maximum(per_label - found, 0)
+    expected = np.ones(len(found)) if calibration is None else calibration.acceptance
+    rate = np.where(drawn > 0, np.maximum(found, 1) / np.maximum(drawn, 1), expected)
+    wanted = np.minimum(np.ceil(missing / rate).astype(np.int64), most - drawn)
+    wanted[missing == 0] = 0
+    share = min(1.0, _MOST_DRAWS_A_ROUND / max(int(wanted.sum()), 1))
+    wanted = np.ceil(wanted * share).astype(np.int64)
+    # What the last block has room for is drawn, too: networks take as long for a part of a block.
+    spare = -int(wanted.sum()) % _BLOCK_ROWS
+    room = np.where(wanted > 0, most - drawn - wanted, 0)
+    if spare and room.any():
+        more = np.minimum(room, -(-spare // np.count_nonzero(room)))
+        # Labels in their order, until the block is full.
+        wanted += np.minimum(more, np.maximum(spare - (np.cumsum(more) - more), 0))
+    return wanted
 
 
-def _shown(
-    groups: npt.NDArray[np.int64], draw: npt.NDArray[np.int64], passed: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.bool_]:
-    """Which draws may be examples: the first of every label, and its first rejected ones. ``groups`` is sorted."""
-    rejected = ~passed
-    before: npt.NDArray[np.int64] = np.cumsum(rejected) - rejected.astype(np.int64)
-    rank: npt.NDArray[np.int64] = before - before[np.searchsorted(groups, groups)]
-    shown: npt.NDArray[np.bool_] = (draw < _EXAMPLES) | (rejected & (rank < _REJECTED_EXAMPLES))
-    return shown
+def _refuse(
+    labels: npt.NDArray[Any],
+    found: npt.NDArray[np.int64],
+    drawn: npt.NDArray[np.int64],
+    per_label: int,
+    most: int,
+    calibration: Calibration | None,
+    describe: Callable[[Any], str],
+) -> None:
+    """Names a label without a usable ratio, or one that has spent its draws.
 
-
-def _positions(chosen: npt.NDArray[np.bool_], order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Where each chosen row stands after the rows are put into ``order``."""
-    places = np.empty(len(order), np.int64)
-    places[order] = np.arange(len(order))
-    return places[chosen]
+    Raises:
+        StageError: if there is one.
+    """
+    remedy = "train the generator or the ratio longer, or set candidates.fallback to resample or none"
+    if calibration is not None and not calibration.usable.all():
+        name = describe(labels[int(np.flatnonzero(~calibration.usable)[0])])
+        raise StageError(f"candidates: the density ratio of {name} is zero in its whole burn-in; {remedy}.")
+    spent = (found < per_label) & (drawn >= most)
+    if spent.any():
+        first = int(np.flatnonzero(spent)[0])
+        raise StageError(
+            f"candidates: {describe(labels[first])} has {found[first]} of {per_label} images accepted after "
+            f"{drawn[first]} draws; {remedy}, or raise candidates.max_draws."
+        )

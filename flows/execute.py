@@ -14,24 +14,30 @@ from data.workspace import ProgressReporter, Workspace
 from flows.config import Config
 from flows.plan import STAGES, Node
 
+#: Stages that run no network: neither they nor the checks before them import torch.
+WITHOUT_NETWORK = frozenset({"prepare", "synthetic", "report"})
+
 
 @dataclass(frozen=True)
 class StageContext:
     """What a stage function gets.
 
     Args:
-        config: the whole configuration.
         node: the stage's place in the run.
         inputs: the input artifacts by name.
         workspace: where it works.
         warn: tells the person who runs it one sentence.
     """
 
-    config: Config
     node: Node
     inputs: Mapping[str, Artifact]
     workspace: Workspace
     warn: Callable[[str], None] = lambda sentence: None
+
+    @property
+    def config(self) -> Config:
+        """The whole configuration that the stage was planned with."""
+        return self.node.config
 
     @property
     def seed(self) -> int:
@@ -94,7 +100,7 @@ class Runner:
     """Runs nodes one by one and remembers what they made.
 
     Args:
-        config: the configuration.
+        config: the configuration: its device and its checkpoints serve all nodes.
         store: the store.
         selection: which stages are made again.
         progress: draws progress.
@@ -146,9 +152,7 @@ class Runner:
 
         def make(workspace: Workspace) -> Mapping[str, Any]:
             metrics: Mapping[str, Any] = function(
-                StageContext(
-                    self.config, node, inputs, workspace, lambda sentence: self._warn(f"{node.key}: {sentence}")
-                )
+                StageContext(node, inputs, workspace, lambda sentence: self._warn(f"{node.key}: {sentence}"))
             )
             return metrics
 
@@ -159,7 +163,7 @@ class Runner:
             node.request,
             make,
             force=self.selection.forces(node),
-            device=device_name(self.config),
+            device="cpu" if node.stage in WITHOUT_NETWORK else device_name(self.config),
             workspace_options=options,
         )
         return self._record(Outcome(node, state, time.monotonic() - started, artifact))
@@ -188,5 +192,7 @@ def run_directly(runner: Runner, nodes: list[Node]) -> Iterator[Outcome]:
 
 
 def run_identity(config: Config, plan: list[Node]) -> str:
-    """Name of a run: the experiment's name and the beginning of its report's fingerprint."""
-    return f"{config.name}-{plan[-1].request.fingerprint[:8]}"
+    """Name of a run: the experiment's name and the beginning of its report's fingerprint; what it is, if no run."""
+    last = plan[-1]
+    kind = "" if last.stage == "report" else f"-{last.stage}"
+    return f"{config.name}{kind}-{last.request.fingerprint[:8]}"

@@ -53,24 +53,25 @@ def _read_run(path: Path) -> dict[str, Any]:
 
 
 def report_command(run_name: str, store_path: Path, *, as_json: bool) -> None:
-    """Prints the result table of a run and the path of its page."""
-    from flows.terminal import show_results
+    """Prints the result table of a run, or of an ablation, and the path of its page."""
+    from flows.terminal import show_ablation, show_results
 
     path = store_path / "runs" / f"{run_name}.json"
     if Path(run_name).name != run_name or not path.is_file():
         known = ", ".join(sorted(item.stem for item in (store_path / "runs").glob("*.json"))) or "none"
         raise ConfigError(f"RUN must be a run of {store_path} ({known}), got '{run_name}'.")
-    fingerprint = _read_run(path)["stages"][-1]["fingerprint"]
-    artifact = Store(store_path).find("report", fingerprint)
+    last = _read_run(path)["stages"][-1]
+    kind = "ablation" if last.get("stage") == "ablation" else "report"
+    artifact = Store(store_path).find(kind, last["fingerprint"])
     if artifact is None:
         raise DataError(f"the report of {run_name} is not in {store_path}; run its configuration again.")
-    report = json.loads(artifact.path("report.json").read_text(encoding="utf-8"))
-    page = artifact.path("report.html")
+    report = json.loads(artifact.path(f"{kind}.json").read_text(encoding="utf-8"))
+    page = artifact.path(f"{kind}.html")
     if as_json:
         print(json.dumps({**report, "report": str(page)}))
         return
     console = Console(highlight=False)
-    show_results(console, report)
+    (show_ablation if kind == "ablation" else show_results)(console, report)
     console.print(f"Report: {page}", soft_wrap=True)
 
 

@@ -33,12 +33,13 @@ def axis_bins(values: npt.NDArray[np.floating[Any]], axis: Axis, count: int = BI
     return np.asarray(bins, np.int64), names
 
 
-def label_groups(labels: npt.NDArray[Any], space: LabelSpace) -> tuple[Groups, list[str]]:
+def label_groups(labels: npt.NDArray[Any], space: LabelSpace, count: int = BINS) -> tuple[Groups, list[str]]:
     """The class of each label; its bin, for scalars; its cell of a grid of bins, for vectors.
 
     Args:
         labels: a column of the label space, (n, ...).
         space: what labels mean.
+        count: bins of a scalar; about as many cells of a vector.
 
     Returns:
         Group of each label, int64 (n,), and the groups in words.
@@ -46,34 +47,26 @@ def label_groups(labels: npt.NDArray[Any], space: LabelSpace) -> tuple[Groups, l
     if space.has_classes:
         return space.class_part(labels), list(space.names)
     if space.kind == "scalar":
-        return axis_bins(labels, space.dimensions[0])
-    each = max(2, round(BINS ** (1 / len(space.axes))))
+        return axis_bins(labels, space.dimensions[0], count)
+    each = max(2, round(count ** (1 / len(space.axes))))
     binned = [axis_bins(labels[:, place], axis, each) for place, axis in enumerate(space.axes)]
     groups = np.ravel_multi_index([bins for bins, _ in binned], [each] * len(binned))
     words = [[f"{axis.name} {name}" for name in names] for axis, (_, names) in zip(space.axes, binned, strict=True)]
     return np.asarray(groups, np.int64), [", ".join(parts) for parts in itertools.product(*words)]
 
 
-def kept_shares(labels: npt.NDArray[Any], kept: npt.NDArray[np.integer], space: LabelSpace) -> list[dict[str, Any]]:
-    """How many labels of each bin of each continuous dimension there are, and are kept; JSON-ready.
+def label_windows(labels: npt.NDArray[Any], space: LabelSpace, count: int = BINS) -> tuple[Groups, list[str]]:
+    """As ``label_groups``, but for a class with a scalar every class has bins of its own.
 
     Args:
         labels: a column of the label space, (n, ...).
-        kept: numbers of the rows that are kept.
         space: what labels mean.
+        count: bins of a scalar; about as many cells of a vector.
 
     Returns:
-        One row a bin that has labels: axis, label (the bin in words), candidates, kept.
+        Group of each label, int64 (n,), and the groups in words.
     """
-    rows = []
-    values = space.continuous_part(labels)
-    for place, axis in enumerate(space.dimensions):
-        bins, names = axis_bins(values[:, place], axis)
-        totals = np.bincount(bins, minlength=len(names)).tolist()
-        counts = np.bincount(bins[kept], minlength=len(names)).tolist()
-        rows += [
-            {"axis": axis.name, "label": name, "candidates": total, "kept": count}
-            for name, total, count in zip(names, totals, counts, strict=True)
-            if total
-        ]
-    return rows
+    if space.kind != "class+scalar":
+        return label_groups(labels, space, count)
+    bins, names = axis_bins(space.continuous_part(labels)[:, 0], space.dimensions[0], count)
+    return space.class_part(labels) * count + bins, [f"{own}, {name}" for own in space.names for name in names]

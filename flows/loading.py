@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -41,11 +42,16 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     document = _lay_over(document, _profile(document, path))
     for keys, value in assignments:
         _assign(document, keys, value)
-    return check_config(document, str(path))
+    return check_config(document, str(path), [keys for keys, _ in assignments])
 
 
-def check_config(document: Mapping[str, Any], where: str) -> Config:
+def check_config(document: Mapping[str, Any], where: str, overrides: Sequence[Sequence[str]] = ()) -> Config:
     """A plain mapping as a configuration.
+
+    Args:
+        document: the sections.
+        where: what it was read from, for messages.
+        overrides: paths of the keys that ``--set`` has changed, for messages.
 
     Raises:
         ConfigError: naming the first wrong key or value, and the nearest right key.
@@ -53,6 +59,9 @@ def check_config(document: Mapping[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(document)
     except ValidationError as error:
+        location = _keys(error.errors(include_url=False)[0]["loc"])
+        if any(location[: len(keys)] == list(keys) for keys in overrides):
+            where = "--set"
         raise ConfigError(f"{where}: {_sentence(error)}") from error
 
 
@@ -96,15 +105,40 @@ def _lay_over(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-#: Tags that pydantic puts into the location of an error inside a union, and that are no keys.
-_TAGS = ("class_gan", "continuous_gan", "digits", "fashion_mnist", "chairs")
+#: Tags that pydantic puts into the location of an error inside a union of sections, and that are no keys.
+_TAGS = ("class_gan", "continuous_gan", "external", "digits", "fashion_mnist", "chairs")
+
+#: The same for a union of plain types, at the end of the location, and what a value of the type is called.
+_TYPES = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
+_BRANCH = re.compile(r"(bool|int|float|str|literal\[.*\]|(tuple|list|dict)\[.*\])")
+
+#: What the value must be, by the kind of error, where the library's own words mean nothing to a user.
+_PLAIN = {
+    "tuple_type": "must be a list such as [64, 32]",
+    "too_short": "must have {min_length} or more items",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "dict_type": "must be a section of keys",
+    "model_type": "must be a section of keys",
+}
+
+#: Kinds of errors that say no more than that a value is none of the type.
+_OF_TYPE = re.compile(r".*_(type|parsing|from_float)|literal_error|finite_number")
 
 
 def _sentence(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    location = [str(part) for part in first["loc"] if part not in _TAGS]
+    errors = error.errors(include_url=False)
+    first = errors[0]
+    location = _keys(first["loc"])
     key = ".".join(location)
-    more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    others = len({tuple(_keys(item["loc"])) for item in errors}) - 1
+    more = f" ({others} more)" if others else ""
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}'; {_nearest(location)}{more}"
     if first["type"] == "union_tag_invalid":
@@ -112,10 +146,41 @@ def _sentence(error: ValidationError) -> str:
         return f"{key}.kind must be one of {context['expected_tags']}, got '{context['tag']}'.{more}"
     if first["type"] == "union_tag_not_found":
         return f"{key} must name its kind; 'stillhouse schema' lists the kinds.{more}"
+    message = _message([item for item in errors if _keys(item["loc"]) == location])
     value = first.get("input")
-    shown = "" if isinstance(value, dict | BaseModel) else f", got {value!r}"
-    message = first["msg"].removeprefix("Value error, ")
+    # Sentences of this project's own checks tell the value themselves.
+    told = isinstance(value, dict | BaseModel) or ", got " in message
+    shown = "" if told else f", got {value!r}"
     return f"{key or 'configuration'}: {message[0].lower()}{message[1:].rstrip('.')}{shown}.{more}"
+
+
+def _keys(location: Sequence[int | str]) -> list[str]:
+    """The location of an error without the tags of unions."""
+    parts = [str(part) for part in location if part not in _TAGS]
+    return parts[:-1] if len(parts) > 1 and _BRANCH.fullmatch(parts[-1]) else parts
+
+
+def _message(errors: Sequence[Any]) -> str:
+    """What is wrong with one value; one sentence where it fits none of several types."""
+    first = errors[0]
+    if len(errors) > 1 and _BRANCH.fullmatch(str(first["loc"][-1])):
+        special = [item for item in errors if not _OF_TYPE.fullmatch(item["type"])]
+        if not special:
+            wanted = [_wanted(item) for item in errors]
+            return f"must be {', '.join(wanted[:-1])} or {wanted[-1]}"
+        first = special[0]
+    plain = _PLAIN.get(first["type"])
+    if plain is not None:
+        return plain.format(**first.get("ctx", {}))
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return re.sub("^Input should be ", "must be ", message)
+
+
+def _wanted(item: Any) -> str:
+    if item["type"] == "finite_number":
+        return "a finite number"
+    branch = str(item["loc"][-1])
+    return str(item["ctx"]["expected"]) if item["type"] == "literal_error" else _TYPES.get(branch, "a list")
 
 
 def _nearest(location: list[str]) -> str:

@@ -15,6 +15,7 @@ from data.changes import reason
 from data.sources import Source, sources
 from data.store import Request, Store
 from flows.config import Config, Method, Student
+from flows.reporting.wording import ALONE
 from students.methods import methods
 
 STAGES = (
@@ -26,7 +27,9 @@ STAGES = (
     "ratio",
     "candidates",
     "fidelity",
+    "tuning",
     "synthetic",
+    "audit",
     "distill",
     "report",
 )
@@ -39,12 +42,14 @@ class Node:
     Args:
         key: its name in the run; the stage's name, but for ``distill`` one a student, method, data and seed.
         request: what is asked of the store.
+        config: the configuration that it was planned with.
         inputs: the nodes whose artifacts it reads, by input name.
         arguments: what tells apart several nodes of one stage.
     """
 
     key: str
     request: Request
+    config: Config
     inputs: Mapping[str, Node] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
@@ -60,6 +65,11 @@ def make_source(config: Config) -> Source:
     return sources.get(section.pop("kind"))(**section)
 
 
+def labels_only(kind: str) -> str:
+    """The method that trains on labels alone, for a kind of label space."""
+    return next(name for name in ALONE if kind in methods.get(name).tasks)
+
+
 def make_plan(config: Config) -> list[Node]:
     """All stages of a run, inputs first.
 
@@ -70,12 +80,38 @@ def make_plan(config: Config) -> list[Node]:
     return planner.nodes
 
 
+#: Options of ``candidates`` that only rejection reads.
+_OF_REJECTION = ("burn_in", "bound", "bound_quantile", "least_acceptance", "max_draws", "fallback")
+
+#: Share of the students' optimiser steps that the short runs of ``tuning`` take together.
+TUNING_SHARE = 0.12
+
+
+def tuning_steps(config: Config) -> int:
+    """Steps of one short student run of ``tuning``.
+
+    One run is for the real images alone, one for each quantile and one for each share but the whole, with every seed.
+    """
+    if config.tuning.steps is not None:
+        return config.tuning.steps
+    distill, tuning = config.distill, config.tuning
+    students = len(distill.students) * len(distill.methods) * len(distill.data) * len(distill.seeds)
+    settings = 1
+    if config.synthetic.quantile == "auto":
+        settings += len(tuning.quantiles)
+    if config.synthetic.count == "auto":
+        settings += len(tuning.shares)
+    runs = settings * len(tuning.seeds)
+    return min(distill.training.steps, max(1, int(TUNING_SHARE * students * distill.training.steps / runs)))
+
+
 class _Planner:
     """Makes the nodes; a request's configuration has the keys of the user's file, so that a change is named by them."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.nodes: list[Node] = []
+        self.students: dict[str, Node] = {}
         self.precision = {"compute": {"precision": config.compute.precision}}
         real = self._add("prepare", {"source": make_source(config).identity(), **self._section("prepare")})
         teacher = self._add("teacher", self._seeded("teacher"), {"real": real})
@@ -83,7 +119,7 @@ class _Planner:
         self.base = {"prepare": real, "teacher": teacher, "answers": answers}
         if config.uses_synthetic:
             self._add_synthetic(real, teacher)
-        students = {node.key: node for node in self._students()}
+        students = {node.key: node for node in self._all_students()}
         resolved = config.model_dump(mode="json", exclude={"compute", "profile", "profiles"})
         self._add("report", resolved, {**self.base, **students})
 
@@ -99,8 +135,39 @@ class _Planner:
             judged = {name: node for name, node in inputs.items() if name != "ratio"}
             judged |= {"features": features, "candidates": candidates}
             self.base["fidelity"] = self._add("fidelity", self._fidelity(), judged)
-        synthetic = self._add("synthetic", self._section("synthetic"), {"candidates": candidates})
-        self.base["synthetic"] = synthetic
+        self.base["synthetic"] = synthetic = self._synthetic(real, candidates)
+        if self.config.audit.enabled:
+            judged = {"real": real, "features": features, "teacher": teacher, "synthetic": synthetic}
+            section = {**self._seeded("audit"), "distill": {"real_fraction": self.config.distill.real_fraction}}
+            self.base["audit"] = self._add("audit", section, judged)
+
+    def _synthetic(self, real: Node, candidates: Node) -> Node:
+        """What is kept of the candidates, with the short student runs before it that choose quantile or count."""
+        inputs = {"candidates": candidates}
+        if self.config.synthetic.tuned:
+            student, method = self.config.distill.students[0], self.config.distill.methods[0]
+            tuning = {**self.config.tuning.model_dump(mode="json"), "steps": tuning_steps(self.config)}
+            if self.config.synthetic.quantile != "auto":
+                tuning.pop("quantiles")
+            if self.config.synthetic.count != "auto":
+                tuning.pop("shares")
+            section = {
+                "tuning": tuning,
+                **self._section("synthetic"),
+                "distill": {
+                    "student": {"network": student.network, "options": student.options},
+                    "method": method.model_dump(mode="json"),
+                    "training": self.config.distill.training.model_dump(mode="json"),
+                    "real_fraction": self.config.distill.real_fraction,
+                },
+                **self.precision,
+                "seed": self.config.seed,
+            }
+            seen = {"real": real, "candidates": candidates}
+            if "teacher_outputs" in methods.get(method.name).needs:
+                seen["answers"] = self.base["answers"]
+            self.base["tuning"] = inputs["tuning"] = self._add("tuning", section, seen)
+        return self._add("synthetic", self._section("synthetic"), inputs)
 
     def _generators(self, real: Node, features: Node) -> dict[str, Node]:
         """The generator and, where images are subsampled, the density ratio with the features that it reads."""
@@ -115,15 +182,41 @@ class _Planner:
             inputs["features"] = features
         made = {"generator": self._add("generator", section, inputs)}
         if self.config.candidates.subsample:
-            pictures = {"real": real, "features": features, **made}
-            made |= {"features": features, "ratio": self._add("ratio", self._seeded("ratio"), pictures)}
-        self.base |= made
+            judges = self._judges(real, features)
+            ratio = self._add("ratio", self._ratio(), {"real": real, **judges, **made})
+            made |= {**judges, "ratio": ratio}
+        self.base |= {name: node for name, node in made.items() if name != "student"}
         return made
+
+    def _judges(self, real: Node, features: Node) -> dict[str, Node]:
+        """The artifacts whose networks give the ratio its features, or predict labels for its vicinity."""
+        settings = self.config.ratio
+        judges = {"features": features} if settings.features == "classifier" or settings.vicinity_gaps else {}
+        if settings.features == "teacher":
+            judges["teacher"] = self.base["teacher"]
+        if settings.features == "student":
+            alone = labels_only(make_source(self.config).label_space.kind)
+            distill = self.config.distill
+            judges["student"] = self._student(distill.students[0], Method(name=alone), "real", distill.seeds[0])
+        return judges
+
+    def _ratio(self) -> dict[str, Any]:
+        """The section without options that what is read has no use for."""
+        section = self._seeded("ratio")
+        features = section["ratio"]["features"]
+        if features != "autoencoder":
+            section["ratio"].pop("autoencoder")
+        if features == "generator":
+            section["ratio"] = {name: section["ratio"][name] for name in ("features", "vicinity_gaps")}
+        return section
 
     def _candidates(self) -> dict[str, Any]:
         """The section, where a file's content stands for its path, and only what has an effect on it is kept."""
         section = self._seeded("candidates")
         path, resize = section["candidates"].pop("file"), section["candidates"].pop("resize")
+        if not self.config.candidates.subsample:
+            for name in _OF_REJECTION:
+                section["candidates"].pop(name)
         if path is not None:
             from data.foreign import foreign_identity
 
@@ -160,11 +253,11 @@ class _Planner:
             label=f"{self.config.name}: {key or stage}",
             seed=int(section.get("seed", self.config.seed)),
         )
-        node = Node(key or stage, request, inputs, arguments or {})
+        node = Node(key or stage, request, self.config, inputs, arguments or {})
         self.nodes.append(node)
         return node
 
-    def _students(self) -> Iterator[Node]:
+    def _all_students(self) -> Iterator[Node]:
         distill = self.config.distill
         for student in distill.students:
             for method in distill.methods:
@@ -173,6 +266,13 @@ class _Planner:
                         yield self._student(student, method, data, seed)
 
     def _student(self, student: Student, method: Method, data: str, seed: int) -> Node:
+        """A student's node; made once, as the density ratio may read a student that is a result too."""
+        key = f"{student.name} / {method.name} / {data} / seed {seed}"
+        if key not in self.students:
+            self.students[key] = self._new_student(key, student, method, data, seed)
+        return self.students[key]
+
+    def _new_student(self, key: str, student: Student, method: Method, data: str, seed: int) -> Node:
         distill = self.config.distill
         distilled: dict[str, Any] = {
             "student": {"network": student.network, "options": student.options},
@@ -186,7 +286,6 @@ class _Planner:
         if data == "real+synthetic":
             inputs["synthetic"] = self.base["synthetic"]
             distilled["real_fraction"] = distill.real_fraction
-        key = f"{student.name} / {method.name} / {data} / seed {seed}"
         arguments = {"student": student.name, "method": method.name, "data": data, "seed": seed}
         section = {"distill": distilled, **self.precision, "seed": seed}
         return self._add("distill", section, inputs, key, arguments)

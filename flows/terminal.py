@@ -93,11 +93,53 @@ def show_summary(summary: Mapping[str, Any], report_fingerprint: str, store: Sto
     artifact = store.find("report", report_fingerprint)
     if artifact is not None:
         show_results(console, json.loads(artifact.path("report.json").read_text(encoding="utf-8")))
+    _show_end(console, summary)
+
+
+def show_ablation_summary(summary: Mapping[str, Any], ablation: Mapping[str, Any]) -> None:
+    """Prints the table of an ablation and where its page lies."""
+    console = Console(highlight=False)
+    show_ablation(console, ablation)
+    _show_end(console, summary)
+
+
+def _show_end(console: Console, summary: Mapping[str, Any]) -> None:
     states = [stage["state"] for stage in summary["stages"]]
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("ran", "resumed", "cached") if state in states)
     console.print(f"Run {summary['run']}: {counts} in {summary['seconds']:.1f} s.", soft_wrap=True)
     if summary["report"]:
         console.print(f"Report: {summary['report']}", soft_wrap=True)
+
+
+def show_ablation(console: Console, ablation: Mapping[str, Any]) -> None:
+    """Prints the tables of an ablation, one a student and figure, and what they say."""
+    tables: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in ablation["arms"]:
+        tables.setdefault((row["student"], row["metric"]), []).append(row)
+    for (student, metric), rows in tables.items():
+        unit = rows[0]["unit"]
+        table = Table(title=escape(f"{ablation['name']}: {student}"))
+        table.add_column("trained on")
+        for name in (f"{metric} [{unit}]" if unit else metric, "to alone", "to row above", "images"):
+            table.add_column(escape(name), justify="right", no_wrap=True)
+        for row in rows:
+            deviation = "" if row["std"] is None else f" ± {row['std']:.2f}"
+            changes = (_change(row, suffix) for suffix in ("", "_to_previous"))
+            table.add_row(row["words"], f"{row['mean']:.2f}{deviation}", *changes, str(row["images"] or ""))
+        console.print(table)
+    console.print("* beyond the noise between seeds (95 %)")
+    console.print(ablation["sentence"])
+    for arm, why in ablation["left_out"].items():
+        console.print(f"Without '{arm}': {why}.")
+
+
+def _change(row: Mapping[str, Any], suffix: str) -> str:
+    difference, half_width = row[f"difference{suffix}"], row[f"half_width{suffix}"]
+    if difference is None:
+        return ""
+    mark = "*" if row[f"verdict{suffix}"] in ("better", "worse") else " "
+    noise = "" if half_width is None else f" ± {half_width:.2f}"
+    return f"{difference:+.2f}{noise}{mark}"
 
 
 def show_results(console: Console, report: Mapping[str, Any]) -> None:

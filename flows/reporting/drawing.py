@@ -1,12 +1,14 @@
-"""Matplotlib figures as inline SVG in the colours of the page, light or dark."""
+"""Matplotlib figures as inline SVG in the colours of the page, light or dark, or as a picture file."""
 
 from __future__ import annotations
 
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -15,8 +17,10 @@ import numpy.typing as npt
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 #: Stand-ins that the page replaces by its own variables of these names (style.css), so plots follow its theme.
@@ -35,6 +39,7 @@ COLOURS = {
 SERIES = [name for name in COLOURS if name.startswith("series")]
 ACCENT = COLOURS["series-1"]
 _POINTS_PER_PIXEL = 0.75
+_PAPER = "#fbfaf7"
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,41 @@ def draw(key: str, description: str, paint: Callable[[Axes], None], *, width: in
         width: width in CSS pixels at which text has its nominal size.
         height: height in CSS pixels.
     """
+    with _house_style(key):
+        figure = Figure(figsize=(width / 96, height / 96), dpi=96, layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        axes.margins(x=0.02)
+        paint(axes)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _inline(buffer.getvalue(), description)
+
+
+def save_picture(path: Path, title: str, panels: Sequence[tuple[Callable[[Axes], None], int]], *, width: int) -> None:
+    """Panels below each other as a PNG file in the light colours, two pixels a CSS pixel.
+
+    Args:
+        path: the file.
+        title: stands above the panels.
+        panels: what draws on each axes, and its height in CSS pixels.
+        width: width in CSS pixels.
+    """
+    heights = [height for _, height in panels]
+    with _house_style("picture"):
+        layout = ConstrainedLayoutEngine(w_pad=14 / 96, h_pad=10 / 96)
+        figure = Figure(figsize=(width / 96, (sum(heights) + 36) / 96), layout=layout)
+        FigureCanvasAgg(figure)
+        figure.suptitle(title, x=0.02, ha="left", fontsize=14 * _POINTS_PER_PIXEL)
+        places = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
+        for axes, (paint, _) in zip(places, panels, strict=True):
+            axes.set_facecolor("none")
+            paint(axes)
+        figure.savefig(path, format="png", dpi=192, facecolor=_PAPER, metadata={"Software": None})
+
+
+@contextmanager
+def _house_style(key: str) -> Iterator[None]:
     settings: dict[Any, Any] = {
         "svg.fonttype": "none",
         "svg.hashsalt": key,
@@ -86,14 +126,7 @@ def draw(key: str, description: str, paint: Callable[[Axes], None], *, width: in
         # The reader's own fonts draw the text, so a glyph that the measuring font lacks does not matter.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
-        figure = Figure(figsize=(width / 96, height / 96), dpi=96, layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        axes.margins(x=0.02)
-        paint(axes)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _inline(buffer.getvalue(), description)
+        yield
 
 
 def _inline(svg: str, description: str) -> Markup:

@@ -54,6 +54,10 @@ class ReportInputs:
             return None
         return folder / name
 
+    def metric(self, stage: str, name: str) -> Any:
+        """A metric of a shared stage, or None if the run has no such stage or metric."""
+        return self.manifests.get(stage, {}).get("metrics", {}).get(name)
+
     def files(self, stage: str, pattern: str) -> list[Path]:
         """Paths of a stage's files that match ``pattern``, sorted; empty if there is no such stage."""
         folder = self.folders.get(stage)

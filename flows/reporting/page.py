@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from data.labels import LabelSpace
 from flows.reporting import wording
+from flows.reporting.audit import audit_section
 from flows.reporting.curves import shared_curves, student_curves
 from flows.reporting.fidelity import fidelity_section
+from flows.reporting.filtering import coverage_note
 from flows.reporting.grids import make_grids
 from flows.reporting.groups import Group
 from flows.reporting.inputs import ReportInputs
 from flows.reporting.plots import results_plot
-from flows.reporting.provenance import artifacts_of, package_groups
+from flows.reporting.provenance import artifacts_of, package_groups, source_words
+from flows.reporting.rendering import render
 from flows.reporting.results import Summary
 from flows.reporting.samples import Samples, density_plot, funnel, label_tables, picture_pools, teacher_plots
+from flows.reporting.sampling import sampling_notes
 from flows.reporting.table import axes_table, results_table
+from flows.reporting.tuning import tuning_section
 from flows.reporting.verdict import effects
 from students.evaluation import OF_RANGE
-
-_HERE = Path(__file__).resolve().parent
 
 
 def render_page(
@@ -39,18 +39,13 @@ def render_page(
         axes: results of the single axes of vectors.
         sentences: what helped, by each figure.
     """
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        number=wording.number, count=wording.count, share=wording.share, duration=wording.duration
-    )
     samples = Samples(inputs)
     space = samples.space
     tables = label_tables(samples)
     artifacts = artifacts_of(inputs)
-    return environment.get_template("template.html.j2").render(
-        style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
+    total_seconds = sum(artifact.seconds or 0.0 for artifact in artifacts)
+    return render(
+        "template.html.j2",
         name=inputs.name,
         sentences=[wording.unbroken(sentence) for sentence in sentences],
         facts=_facts(samples, headlines[0], artifacts),
@@ -60,19 +55,24 @@ def render_page(
         notes=_notes(headlines, samples),
         grids=make_grids(picture_pools(samples), space) if space is not None else [],
         space=space,
+        tuning=tuning_section(inputs, total_seconds),
         density=density_plot(samples),
         errors=teacher_plots(samples),
         label_tables=tables,
-        funnel=wording.unbroken(funnel(tables[0][1] if tables else [])),
+        sampling=[wording.unbroken(note) for note in sampling_notes(samples.sampling if samples.subsampled else [])],
+        funnel=wording.unbroken(funnel(tables[0][1] if tables else [], inputs.metric("synthetic", "kept"))),
+        ratio_fault=samples.ratio_fault,
+        coverage=wording.unbroken(coverage_note(samples.selection)),
         fidelity=fidelity_section(inputs),
+        audit=audit_section(inputs),
         shared_curves=shared_curves(inputs),
         student_curves=student_curves(inputs.students),
         config=yaml.safe_dump(dict(inputs.config), sort_keys=False, allow_unicode=True),
         artifacts=artifacts,
         packages=package_groups(artifacts),
-        total_seconds=sum(artifact.seconds or 0.0 for artifact in artifacts),
+        total_seconds=total_seconds,
         licence=None if samples.real is None else samples.real.license,
-        source=_source(inputs, samples),
+        source=source_words(inputs.config, samples.real),
     )
 
 
@@ -171,10 +171,3 @@ def _effects(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
         }
         for comparison in effects(summaries)
     ]
-
-
-def _source(inputs: ReportInputs, samples: Samples) -> str:
-    section = inputs.config.get("source")
-    kind = section.get("kind") if isinstance(section, Mapping) else section
-    homepage = None if samples.real is None else samples.real.provenance.get("homepage")
-    return ", ".join(str(part) for part in (kind, homepage) if part)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,23 @@ def results_plot(summaries: Sequence[Summary], teacher: Mapping[str, Any] | None
     """
     if not summaries:
         return None
+    spoken = "; ".join(f"{row.student}, {row.words}: mean {row.mean:.4g}" for row in summaries)
+    paint, height = results_painter(summaries, teacher)
+    svg = draw(key, f"Test results of every seed. {spoken}.", paint, width=410, height=height)
+    return Plot(
+        "Every seed", svg, (("grey", "a dot a seed, a tick at the mean, a bar of \N{PLUS-MINUS SIGN} one deviation"),)
+    )
+
+
+def results_painter(
+    summaries: Sequence[Summary], teacher: Mapping[str, Any] | None
+) -> tuple[Callable[[Axes], None], int]:
+    """What draws ``results_plot`` on an axes, and the height that it wants in CSS pixels.
+
+    Args:
+        summaries: of one figure, at least one.
+        teacher: the teacher's entry with that figure, or None.
+    """
     several = len({row.student for row in summaries}) > 1
     first = summaries[0]
     reference = None if teacher is None else teacher["value"]
@@ -64,10 +81,7 @@ def results_plot(summaries: Sequence[Summary], teacher: Mapping[str, Any] | None
         unit = f" [{first.unit}]" if first.unit else ""
         axes.set_xlabel(f"test {metric_words(first.metric)}{unit} ({arrow})")
 
-    spoken = "; ".join(f"{row.student}, {row.words}: mean {row.mean:.4g}" for row in summaries)
-    height = _ROW_PIXELS * len(summaries) + 60
-    svg = draw(key, f"Test results of every seed. {spoken}.", paint, width=410, height=height)
-    return Plot("Every seed", svg)
+    return paint, _ROW_PIXELS * len(summaries) + 60
 
 
 def ratio_plot(

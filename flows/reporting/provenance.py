@@ -7,10 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from data.reading import ImageSet
 from flows.reporting.inputs import ReportInputs
 from flows.reporting.wording import plain_words, size
 
-_ORDER = ("prepare", "teacher", "answers", "features", "generator", "ratio", "candidates", "fidelity", "synthetic")
+_ORDER = (
+    "prepare",
+    "teacher",
+    "answers",
+    "features",
+    "generator",
+    "ratio",
+    "candidates",
+    "fidelity",
+    "tuning",
+    "synthetic",
+    "audit",
+)
 _SHORT = 12
 
 
@@ -84,3 +97,16 @@ def package_groups(artifacts: list[Artifact]) -> list[tuple[str, list[str]]]:
     for artifact in artifacts:
         groups.setdefault(artifact.packages, []).append(artifact.name)
     return list(groups.items())
+
+
+def source_words(config: Mapping[str, Any], real: ImageSet | None) -> str:
+    """What the real images are: the source's kind and its homepage, as far as they are known.
+
+    Args:
+        config: the resolved configuration.
+        real: the set of real images, or None.
+    """
+    section = config.get("source")
+    kind = section.get("kind") if isinstance(section, Mapping) else section
+    homepage = None if real is None else real.provenance.get("homepage")
+    return ", ".join(str(part) for part in (kind, homepage) if part)

@@ -42,7 +42,8 @@ class Summary:
 
     ``difference`` is the mean less the mean of the same student alone, in the metric's own direction (for an
     error, a negative difference is the better one); None for the student alone, or where there is none.
-    ``best`` marks the best mean of each student.
+    ``best`` marks the best mean of each student. ``name`` says what the student was trained with, where method and
+    data do not.
     """
 
     student: str
@@ -58,6 +59,7 @@ class Summary:
     difference: float | None = None
     best: bool = False
     of: str = ""
+    name: str = ""
 
     @property
     def mean(self) -> float:
@@ -77,7 +79,7 @@ class Summary:
     @property
     def words(self) -> str:
         """What the student was trained with, in plain words."""
-        return plain_words(self.method, self.data)
+        return self.name or plain_words(self.method, self.data)
 
     def to_dict(self) -> dict[str, Any]:
         """The row of ``summary`` in report.json."""

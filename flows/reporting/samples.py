@@ -14,9 +14,11 @@ import numpy.typing as npt
 from data.labels import LabelSpace
 from data.reading import ImageSet, open_set
 from flows.reporting.drawing import Plot, bin_edges
+from flows.reporting.filtering import error_title, filter_of, passed
 from flows.reporting.grids import Pictures, describe_label
 from flows.reporting.inputs import ReportInputs
 from flows.reporting.plots import error_plot, ratio_plot
+from flows.reporting.sampling import is_subsampled, outcome_words
 from flows.reporting.wording import count, plural, share, unit_words
 
 _MOST_SCALAR_ROWS = 12
@@ -27,7 +29,10 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LabelRow:
-    """Counts of one class or value, or of a range of values; None where the run has no such stage."""
+    """Counts of one class or value, or of a range of values; None where the run has no such stage.
+
+    ``outcome`` tells how its labels came to their images, where that was not by rejection alone.
+    """
 
     label: str
     drawn: int | None
@@ -36,6 +41,7 @@ class LabelRow:
     bound: str
     candidates: int
     kept: int | None
+    outcome: str = ""
 
     @property
     def acceptance(self) -> float | None:
@@ -58,7 +64,9 @@ class Samples:
         self.examples = _open(inputs, "candidates", "examples.h5")
         self.synthetic = _open(inputs, "synthetic", "synthetic.h5")
         self.sampling: Sequence[Mapping[str, Any]] = _json(inputs, "candidates", "sampling.json").get("labels", [])
+        self.subsampled = is_subsampled(inputs)
         self.selection = _json(inputs, "synthetic", "selection.json")
+        self.ratio_fault: str | None = _json(inputs, "ratio", "diagnostics.json").get("fault")
 
     @property
     def space(self) -> LabelSpace | None:
@@ -116,7 +124,7 @@ def picture_pools(samples: Samples) -> list[Pictures]:
         rejected = np.asarray(samples.examples.columns["accepted"]) == 0
         pools.append(_pictures(samples.examples, rejected, "Rejected by density ratio", "unlikely under the real data"))
     if samples.candidates is not None and samples.kept is not None:
-        dropped = ~samples.kept
+        dropped = ~passed(samples.candidates, samples.selection, samples.kept)
         note = f"the teacher disagrees: {plural(int(dropped.sum()), 'candidate')}"
         pools.append(_pictures(samples.candidates, dropped, "Dropped by the teacher", note))
     return pools
@@ -139,7 +147,7 @@ def teacher_plots(samples: Samples) -> list[Plot]:
     kept, space = samples.kept, samples.space
     if samples.candidates is None or kept is None or space is None:
         return []
-    errors = np.asarray(samples.candidates.columns["teacher_error"], np.float64)
+    errors = np.asarray(filter_of(samples.candidates, samples.selection).errors, np.float64)
     finite = np.isfinite(errors)
     errors, kept, labels = errors[finite], kept[finite], _column(_labels(samples.candidates), 0)[finite]
     if not errors.size:
@@ -148,7 +156,7 @@ def teacher_plots(samples: Samples) -> list[Plot]:
     thresholds = list(samples.selection.get("thresholds", []))
     limits = _numbers(thresholds, "threshold")
     legend = _error_legend(samples.selection.get("quantile"), limits)
-    plots = [error_plot("teacher-error", "Teacher error", errors, kept, limits, legend, edges=edges)]
+    plots = [error_plot("teacher-error", error_title(samples.selection), errors, kept, limits, legend, edges=edges)]
     if samples.selection.get("scope") != "per_class" or not space.classes <= _MOST_PANELS:
         return plots
     for label, name in enumerate(space.names):
@@ -209,6 +217,7 @@ def label_rows(samples: Samples, part: int = 0) -> list[LabelRow]:
                 bound=_range(_numbers(entries, "bound")),
                 candidates=int(mine.sum()),
                 kept=None if kept is None else int(kept[mine].sum()),
+                outcome=outcome_words(entries) if samples.subsampled else "",
             )
         )
     return rows
@@ -234,8 +243,13 @@ def _numbers(entries: Sequence[Mapping[str, Any]], name: str) -> Floats:
     return np.array([float(entry[name]) for entry in entries if entry.get(name) is not None], np.float64)
 
 
-def funnel(rows: Sequence[LabelRow]) -> str:
-    """How many images were drawn, accepted and kept, in one sentence; empty if nothing is known of it."""
+def funnel(rows: Sequence[LabelRow], passed: int | None = None) -> str:
+    """How many images were drawn, accepted and kept, in one sentence; empty if nothing is known of it.
+
+    Args:
+        rows: the counts of each label.
+        passed: candidates that passed the filter, where not all of them were taken (``synthetic.count``).
+    """
     drawn, accepted, candidates, kept = (
         sum(value or 0 for value in values)
         for values in (
@@ -248,7 +262,12 @@ def funnel(rows: Sequence[LabelRow]) -> str:
     parts = []
     if drawn:
         parts.append(f"{count(drawn)} images were drawn and {count(accepted)} accepted ({share(accepted / drawn)})")
-    if candidates and rows[0].kept is not None:
+    if candidates and rows[0].kept is not None and passed is not None and passed > kept:
+        parts.append(
+            f"of {plural(candidates, 'candidate')}, {count(passed)} passed the teacher's filter "
+            f"({share(passed / candidates)}), and {count(kept)} of these were taken (synthetic.count)"
+        )
+    elif candidates and rows[0].kept is not None:
         parts.append(f"of {plural(candidates, 'candidate')}, {count(kept)} were kept ({share(kept / candidates)})")
     return "; ".join(parts)
 

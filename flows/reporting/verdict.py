@@ -48,7 +48,9 @@ def compare(row: Summary, reference: Summary, summaries: Sequence[Summary], name
 
     Fisher's least significant difference (1935): Student's t interval with the variance over seeds pooled over all
     ways in which the same student was trained, since the few seeds of one way alone say little about its variance.
-    It covers the noise of training, not that of the test split, which all share.
+    Where all ways have the same seeds, runs of one seed are compared with each other: what a seed adds to all ways
+    alike is then no part of the variance (the model of a randomised block design, the seeds its blocks; for two ways it
+    is the paired t-test). It covers the noise of training, not that of the test split, which all share.
 
     Args:
         row: what is compared.
@@ -57,7 +59,9 @@ def compare(row: Summary, reference: Summary, summaries: Sequence[Summary], name
         name: the comparison in words.
     """
     difference = row.mean - reference.mean
-    half_width = _half_width(row, reference, [other for other in summaries if other.student == row.student])
+    pool = [other for other in summaries if other.student == row.student]
+    paired = len({other.seeds for other in pool}) == 1 and len(pool) > 1
+    half_width = _paired_half_width(pool) if paired else _half_width(row, reference, pool)
     verdict: Verdict
     if half_width is None:
         verdict = "unknown"
@@ -74,6 +78,17 @@ def _half_width(row: Summary, reference: Summary, pool: Sequence[Summary]) -> fl
         return None
     squares = sum(float(np.sum(np.square(np.subtract(other.values, other.mean)))) for other in pool)
     error = np.sqrt(squares / freedom * (1 / len(row.values) + 1 / len(reference.values)))
+    return float(stdtrit(freedom, 0.5 + _CONFIDENCE / 2) * error)
+
+
+def _paired_half_width(pool: Sequence[Summary]) -> float | None:
+    values = np.array([row.values for row in pool], dtype=np.float64)
+    ways, seeds = values.shape
+    freedom = (ways - 1) * (seeds - 1)
+    if freedom < 1:
+        return None
+    residuals = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+    error = np.sqrt(float(np.sum(np.square(residuals))) / freedom * 2 / seeds)
     return float(stdtrit(freedom, 0.5 + _CONFIDENCE / 2) * error)
 
 

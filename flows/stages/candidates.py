@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from data.files import write_json
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from data.compute import Compute
-    from data.labels import LabelSpace
-    from flows.drawing import Draws, Ratio, Sample
+    from flows.drawing import Ratio, Rules
+    from flows.draws import Draws, Sample
     from flows.execute import StageContext
+    from flows.shards import Shard
 
-VERSION = 1
-_ROWS_A_SHARD = 4096
+VERSION = 2
 
 
 def run(context: StageContext) -> dict[str, Any]:
     """Writes ``candidates.h5`` (what is accepted), ``draws.h5`` (seed and ratio of every draw), ``examples.h5``.
 
-    A shard holds some labels; it is committed whole, and a killed run goes on at the first missing one.
+    A shard holds some labels, or a part of one; it is committed whole, and a killed run goes on at the first missing
+    one. ``sampling.json`` tells what the sampling of every label cost and how it ended.
     """
     options, workspace = context.config.candidates, context.workspace
     if options.file is not None:
         from flows.importing import import_candidates
 
         return import_candidates(context)
-    import numpy as np
-
     from data.random import derive_seed
     from data.writing import consolidate, write_set
     from filters.teacher_filter import teacher_error
-    from flows.drawing import draw_labels
     from flows.generated_labels import generated_labels
+    from flows.shards import merge_statistics, outcome_warnings, plan_shards, statistics
     from flows.stages.common import RealSet, compute_of
     from students.evaluation import predict
     from students.model import load_model
@@ -53,27 +55,14 @@ def run(context: StageContext) -> dict[str, Any]:
             **context.node.request.config,
         },
     }
-    a_shard = max(1, _ROWS_A_SHARD // options.per_label)
-    shards = -(-len(labels) // a_shard)
-    for number, path in workspace.shards("candidates", shards):
-        chosen = np.arange(number * a_shard, min((number + 1) * a_shard, len(labels)))
-        draws = draw_labels(
-            labels[chosen],
-            chosen,
-            sample,
-            ratio,
-            per_label=options.per_label,
-            burn_in=options.burn_in,
-            bound_quantile=options.bound_quantile,
-            least_acceptance=options.least_acceptance,
-            max_draws=options.max_draws,
-            seed=context.seed,
-            describe=space.describe,
-        )
+    shards = plan_shards(len(labels), options.per_label, options.burn_in if options.subsample else 0)
+    for number, path in workspace.shards("candidates", len(shards)):
+        shard = shards[number]
+        draws = _draw(context, shard, labels[shard.numbers], sample, ratio, space.describe)
         kept = draws.labels[draws.accepted]
         outputs = predict(teacher, draws.images, compute, context.config.compute.block_rows)
         _write_draws(_beside(path, "draws"), _beside(path, "examples"), draws, described)
-        _beside(path, "labels").with_suffix(".json").write_text(json.dumps(_statistics(labels[chosen], draws, space)))
+        write_json(_statistics_path(path), statistics(labels[shard.numbers], draws, space))
         # The shard counts as done with this last file.
         columns = {
             "images": draws.images,
@@ -86,50 +75,105 @@ def run(context: StageContext) -> dict[str, Any]:
         }
         write_set(path, columns, kind="candidates", **described)
 
-    paths = workspace.shard_paths("candidates", shards)
+    paths = workspace.shard_paths("candidates", len(shards))
     order = derive_seed(context.seed, "order")
     consolidate(paths, workspace.path("candidates.h5"), kind="candidates", shuffle_seed=order, **described)
     for name in ("draws", "examples"):
         parts = [_beside(path, name) for path in paths]
         consolidate(parts, workspace.path(f"{name}.h5"), kind=name, shuffle_seed=None, **described)
-    statistics = [
-        row
-        for path in paths
-        for row in json.loads(_beside(path, "labels").with_suffix(".json").read_text(encoding="utf-8"))
-    ]
-    workspace.path("sampling.json").write_text(json.dumps({"labels": statistics}, indent=1), encoding="utf-8")
-    drawn, accepted = (sum(row[key] for row in statistics) for key in ("drawn", "accepted"))
+    told = (json.loads(_statistics_path(path).read_text(encoding="utf-8")) for path in paths)
+    rows = merge_statistics(zip(shards, told, strict=True))
+    workspace.path("sampling.json").write_text(json.dumps({"labels": rows}, indent=1), encoding="utf-8")
+    for sentence in outcome_warnings(rows) if options.subsample else ():
+        context.warn(sentence)
+    drawn, accepted = (sum(row[key] for row in rows) for key in ("drawn", "accepted"))
     return {
         "labels": len(labels),
         "drawn": drawn,
         "accepted": accepted,
         "acceptance": accepted / drawn,
-        "not_subsampled": sum(not row["subsampled"] for row in statistics),
+        "resampled": sum(row["outcome"] == "resampled" for row in rows),
+        "not_subsampled": sum(not row["subsampled"] for row in rows),
         "teacher_calls": accepted,
     }
 
 
+def _draw(
+    context: StageContext,
+    shard: Shard,
+    labels: npt.NDArray[Any],
+    sample: Sample,
+    ratio: Ratio | None,
+    describe: Callable[[Any], str],
+) -> Draws:
+    """The draws of one shard; chunks of one label share the calibration of its burn-in."""
+    from flows.drawing import burn_in_calibration, draw_labels
+    from flows.shards import shared_calibration, write_calibration
+
+    rules = _rules(context)
+    path = context.workspace.state_folder / f"calibration-{shard.first:06d}.json"
+    calibration = None
+    if shard.chunk and ratio is not None:
+        calibration = shared_calibration(
+            path, lambda: burn_in_calibration(labels, shard.first, sample, ratio, rules, context.seed)
+        )
+    draws = draw_labels(
+        labels,
+        shard.numbers,
+        sample,
+        ratio,
+        rules,
+        per_label=shard.per_label,
+        seed=context.seed,
+        describe=describe,
+        chunk=shard.chunk,
+        calibration=calibration,
+    )
+    if draws.calibration is not None and shard.per_label < context.config.candidates.per_label and not shard.chunk:
+        write_calibration(path, draws.calibration)
+    return draws
+
+
+def _rules(context: StageContext) -> Rules:
+    from flows.drawing import Rules
+
+    options = context.config.candidates
+    return Rules(
+        burn_in=options.burn_in,
+        bound=options.bound,
+        bound_quantile=options.bound_quantile,
+        least_acceptance=options.least_acceptance,
+        max_draws=options.max_draws,
+        fallback=options.fallback,
+    )
+
+
 def _sample(context: StageContext, compute: Compute) -> Sample:
-    """The generator's sampling, truncated where that is asked for."""
+    """The generator's sampling: truncated, and at labels in the vicinity of those asked for, where that is set."""
     from functools import partial
 
+    from flows.ratio_features import vicinity_of
     from flows.stages.common import sampler_of
 
     sampler, truncation = sampler_of(context, compute), context.config.candidates.truncation
-    return sampler.sample if truncation == 1.0 else partial(sampler.sample, truncation=truncation)
+    sample: Sample = sampler.sample if truncation == 1.0 else partial(sampler.sample, truncation=truncation)
+    vicinity = vicinity_of(context)
+    return sample if vicinity is None else lambda labels, seeds: sample(vicinity.jitter(labels, seeds), seeds)
 
 
 def _ratio(context: StageContext, compute: Compute) -> Ratio | None:
     """The density ratio; it was learnt on images that were not truncated, and is used on truncated ones as it is."""
-    from filters.ratio import load_ratio
+    from flows.ratio_features import open_ratio
 
-    if not context.config.candidates.subsample:
-        return None
-    return load_ratio(context.inputs["ratio"].folder, context.inputs["features"].folder, compute).ratio
+    return open_ratio(context, compute) if context.config.candidates.subsample else None
 
 
 def _beside(path: Path, name: str) -> Path:
     return path.with_name(path.name.replace("candidates", name))
+
+
+def _statistics_path(path: Path) -> Path:
+    return _beside(path, "labels").with_suffix(".json")
 
 
 def _write_draws(draws_path: Path, examples_path: Path, draws: Draws, described: dict[str, Any]) -> None:
@@ -146,27 +190,3 @@ def _write_draws(draws_path: Path, examples_path: Path, draws: Draws, described:
     write_set(draws_path, columns, kind="draws", **described)
     examples = {name: column[draws.examples] for name, column in columns.items()}
     write_set(examples_path, {**examples, "images": draws.example_images}, kind="examples", **described)
-
-
-def _statistics(labels: npt.NDArray[Any], draws: Draws, space: LabelSpace) -> list[dict[str, Any]]:
-    """What the sampling of each label cost and how even its weights are, JSON-ready."""
-    rows = []
-    for place, label in enumerate(labels):
-        mine = (draws.labels == label).reshape(len(draws.labels), -1).all(axis=1)
-        drawn, accepted = int(mine.sum()), int(draws.accepted[mine].sum())
-        calibration = draws.calibration
-        rows.append(
-            {
-                "label": label.tolist(),
-                "name": space.describe(label),
-                "drawn": drawn,
-                "accepted": accepted,
-                "acceptance": accepted / drawn,
-                "subsampled": calibration is not None and bool(calibration.usable[place]),
-                "bound": 1.0 if calibration is None else float(calibration.bound[place]),
-                "scale": 1.0 if calibration is None else float(calibration.scale[place]),
-                "effective_sample_size": drawn
-                * (1.0 if calibration is None else float(calibration.effective_share[place])),
-            }
-        )
-    return rows

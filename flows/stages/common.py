@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from data.errors import StageError
+from data.errors import DataError, StageError
 from data.labels import LabelSpace
 from data.reading import ImageSet, open_set
 from data.splitting import TEST, TRAIN, VALIDATION
@@ -109,6 +109,22 @@ class RealSet:
     def test(self) -> Part:
         """Test rows: read once, for the final figure."""
         return self.part(TEST)
+
+
+def answers_of(artifact: Artifact, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """The teacher's outputs for the given rows of the real set, matched by row number, never by order.
+
+    Raises:
+        DataError: if the teacher has not answered all of them.
+    """
+    answers = open_set(artifact.path("answers.h5"))
+    known = np.asarray(answers.columns["source_row"])
+    order = np.argsort(known)
+    places = np.searchsorted(known[order], rows)
+    if len(known) < len(rows) or not np.array_equal(known[order][np.minimum(places, len(known) - 1)], rows):
+        raise DataError(f"{answers.path} does not answer every training row; make it again with --force answers.")
+    outputs: npt.NDArray[np.float32] = answers.take("teacher_outputs", order[places])
+    return outputs
 
 
 def figures_on_test(context: StageContext, real: RealSet, compute: Compute) -> dict[str, Any]:

@@ -5,10 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from data.store import Artifact
     from flows.execute import StageContext
     from flows.stages.common import RealSet
     from students.training_data import TrainingData
@@ -47,10 +43,11 @@ def _training_data(context: StageContext, real: RealSet) -> TrainingData:
     import numpy as np
 
     from data.reading import open_set
+    from flows.stages.common import answers_of
     from students.training_data import Rows, TrainingData
 
     train = real.train
-    outputs = _answers(context.inputs["answers"], train.rows) if "answers" in context.inputs else None
+    outputs = answers_of(context.inputs["answers"], train.rows) if "answers" in context.inputs else None
     rows = Rows(train.images, train.labels, outputs)
     if "synthetic" not in context.inputs:
         return TrainingData(rows)
@@ -59,23 +56,6 @@ def _training_data(context: StageContext, real: RealSet) -> TrainingData:
     soft = bool(context.inputs["synthetic"].metrics["soft_labels"])
     outputs = np.asarray(columns["teacher_outputs"])
     return TrainingData(rows, Rows(columns["images"], np.asarray(columns["labels"]), outputs, soft_labels=soft))
-
-
-def _answers(artifact: Artifact, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """The teacher's outputs for the given rows of the real set, matched by row number, never by order."""
-    import numpy as np
-
-    from data.errors import DataError
-    from data.reading import open_set
-
-    answers = open_set(artifact.path("answers.h5"))
-    known = np.asarray(answers.columns["source_row"])
-    order = np.argsort(known)
-    places = np.searchsorted(known[order], rows)
-    if len(known) < len(rows) or not np.array_equal(known[order][np.minimum(places, len(known) - 1)], rows):
-        raise DataError(f"{answers.path} does not answer every training row; make it again with --force answers.")
-    outputs: npt.NDArray[np.float32] = answers.take("teacher_outputs", order[places])
-    return outputs
 
 
 def _teacher_calls(context: StageContext) -> int:

@@ -5,91 +5,113 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from filters.teacher_filter import Relabelling
     from flows.execute import StageContext
 
-VERSION = 1
-#: What ``relabel: auto`` stands for: a class is kept, a value becomes the teacher's.
-_RELABEL: dict[str, Relabelling] = {"class": "none", "scalar": "hard", "vector": "hard", "class+scalar": "values"}
+VERSION = 2
+_COPIED = ("images", "condition", "teacher_outputs", "teacher_error", "density_ratio", "seed")
 
 
 def run(context: StageContext) -> dict[str, Any]:
-    """Writes ``synthetic.h5`` and ``selection.json``: thresholds, and what is kept of each class, bin or cell.
+    """Writes ``synthetic.h5`` and ``selection.json``: thresholds, and what is kept of each class, window, bin or cell.
 
     For vectors, and classes with a scalar, ``selection.json`` also has ``axes``: what is kept of each bin of each axis.
+    Images are copied from file to file, a block at a time.
 
     Raises:
         StageError: if nothing, or nothing of some class, is kept.
     """
     import numpy as np
 
-    from data.errors import StageError
     from data.files import write_json
-    from data.reading import open_set
+    from data.reading import Selected, open_set
     from data.writing import write_set
-    from filters.teacher_filter import kept_rows, relabel, thresholds
-    from flows.label_bins import kept_shares, label_groups
+    from filters.teacher_filter import LEAST_ROWS
+    from flows.coverage import axis_shares, coverage_sentence, kept_shares, lost_coverage
+    from flows.filtering import CandidateFilter
 
     options, workspace = context.config.synthetic, context.workspace
     candidates = open_set(context.inputs["candidates"].path("candidates.h5"))
     space = candidates.label_space
-    scope = ("per_class" if space.has_classes else "global") if options.scope == "auto" else options.scope
-    mode = _RELABEL[space.kind] if options.relabel == "auto" else options.relabel
-    condition = np.asarray(candidates.columns["condition"])
-    errors = np.asarray(candidates.columns["teacher_error"])
-    groups, names = label_groups(condition, space)
-    if options.quantile > 0:
-        limits = thresholds(errors, groups, len(names), options.quantile, scope)
-        kept = np.flatnonzero(kept_rows(errors, groups, limits))
-    else:
-        kept = np.zeros(0, np.int64)
-    counts = np.bincount(groups[kept], minlength=len(names))
-    totals = np.bincount(groups, minlength=len(names))
-    lost = [name for name, total, count in zip(names, totals, counts, strict=True) if total and not count]
-    if not len(kept) or (lost and space.has_classes):
-        what = "no candidate at all" if not len(kept) else f"no candidate of {', '.join(lost)}"
-        raise StageError(
-            f"synthetic: quantile {options.quantile:g} ({scope}) keeps {what}; raise synthetic.quantile, "
-            f"or set synthetic.scope to per_class."
-        )
-    outputs = candidates.take("teacher_outputs", kept)
-    columns = {
-        name: candidates.take(name, kept) for name in ("images", "condition", "teacher_error", "density_ratio", "seed")
+    chosen = CandidateFilter(candidates, options)
+    quantile, count = _chosen(context)
+    kept, limits = chosen.keep(quantile)
+    taken = chosen.take(kept, count)
+    if count is not None and count > len(kept):
+        context.warn(f"synthetic.count is {count}, but the filter keeps {len(kept)} images: all of them are taken.")
+
+    labels = chosen.labels(taken)
+    settings = {
+        "quantile": quantile,
+        "count": count,
+        "error": options.error,
+        "scope": chosen.scope,
+        "relabel": chosen.relabelling,
     }
-    columns["labels"] = relabel(condition[kept], outputs, space, mode)
-    columns["teacher_outputs"] = outputs
-    columns["source_row"] = kept.astype(np.int64)
-    changed = (columns["labels"] != columns["condition"]).reshape(len(kept), -1).any(axis=1)
+    columns: dict[str, Any] = {name: Selected(candidates.columns[name], taken) for name in _COPIED}
     write_set(
         workspace.path("synthetic.h5"),
-        columns,
+        {**columns, "labels": labels, "source_row": taken},
         kind="synthetic",
         label_space=space,
         license=candidates.license,
         provenance={
             "candidates": context.inputs["candidates"].fingerprint,
             "candidates_content": candidates.content_sha256,
-            "quantile": options.quantile,
-            "scope": scope,
-            "relabel": mode,
+            **settings,
             "kept": len(kept),
             "of": len(candidates),
         },
     )
+
+    groups, names = chosen.groups
+    present = np.unique(groups)
+    in_set = np.bincount(groups[taken], minlength=len(names))
     rows = [
-        {"label": name, "threshold": float(limit), "candidates": int(total), "kept": int(count)}
-        for name, limit, total, count in zip(names, limits, totals, counts, strict=True)
-        if total
+        {**row, "threshold": limit, "taken": number}
+        for row, limit, number in zip(
+            kept_shares(groups, names, kept), limits[present].tolist(), in_set[present].tolist(), strict=True
+        )
     ]
-    selection: dict[str, Any] = {"quantile": options.quantile, "scope": scope, "thresholds": rows}
-    if space.kind in ("vector", "class+scalar"):
-        selection["axes"] = kept_shares(condition, kept, space)
+    axes = axis_shares(chosen.condition, kept, space, options.windows) if space.label_shape else []
+    overall = len(kept) / len(candidates)
+    lost = lost_coverage([*rows, *axes], overall)
+    sentence = coverage_sentence(lost, overall, chosen.scope, space)
+    if sentence:
+        context.warn(sentence)
+    shared = sum(row["candidates"] < LEAST_ROWS for row in rows) if chosen.scope == "per_window" else 0
+    selection: dict[str, Any] = {
+        **settings,
+        "windows": options.windows,
+        "thresholds": rows,
+        "share": overall,
+        "lost": [{**row} for row in lost],
+        "sentence": sentence,
+        "windows_with_global_threshold": shared,
+    }
+    if axes:
+        selection["axes"] = axes
     write_json(workspace.path("selection.json"), selection)
+    changed = (labels != chosen.condition[taken]).reshape(len(taken), -1).any(axis=1)
     return {
         "kept": len(kept),
+        "taken": len(taken),
         "candidates": len(candidates),
+        "quantile": quantile,
         "relabelled_share": float(changed.mean()),
-        "soft_labels": mode == "soft",
-        "bins_lost": sum(not row["kept"] for row in selection.get("axes", rows)),
+        "soft_labels": chosen.relabelling == "soft",
+        "bins_lost": sum(not row["kept"] for row in axes or rows),
+        "coverage_lost": len(lost),
         "teacher_calls": int(context.inputs["candidates"].metrics["teacher_calls"]),
     }
+
+
+def _chosen(context: StageContext) -> tuple[float, int | None]:
+    """Quantile and count: those of the configuration, or what stage ``tuning`` chose where they are auto."""
+    import json
+
+    quantile, count = context.config.synthetic.quantile, context.config.synthetic.count
+    if isinstance(quantile, str) or isinstance(count, str):
+        found = json.loads(context.inputs["tuning"].path("tuning.json").read_text(encoding="utf-8"))
+        quantile = found["quantile"]["chosen"] if isinstance(quantile, str) else quantile
+        count = found["count"]["chosen"] if isinstance(count, str) else count
+    return quantile, count

@@ -36,7 +36,7 @@ def test_json_object_has_every_promised_key(finished):
     _, store, summary = finished
     assert set(summary) == {"run", "report", "seconds", "stages", "results"}
     assert summary["run"].startswith("tiny-")
-    assert [stage["state"] for stage in summary["stages"]] == ["ran"] * 18
+    assert [stage["state"] for stage in summary["stages"]] == ["ran"] * 19
     for stage in summary["stages"]:
         assert {"stage", "fingerprint", "state", "seconds", "path"} <= set(stage)
         assert stage["path"] == str(store / stage["stage"] / stage["fingerprint"])
@@ -83,7 +83,7 @@ def test_changed_quantile_reruns_only_what_follows(finished, capsys):
     )
     assert status == 0
     ran = {stage["stage"] for stage in json.loads(out)["stages"] if stage["state"] != "cached"}
-    assert ran == {"synthetic", "distill", "report"}
+    assert ran == {"synthetic", "audit", "distill", "report"}
 
 
 def test_results_do_not_depend_on_the_run_before(finished, capsys, tmp_path):
@@ -232,8 +232,8 @@ def test_quantile_that_keeps_nothing_ends_with_4(finished, capsys):
     )
     assert status == 4
     assert out == ""
-    assert err.splitlines()[-1].startswith(
-        "stillhouse: synthetic: quantile 0 (per_class) keeps no candidate at all; raise"
+    assert (
+        err.splitlines()[-1] == "stillhouse: synthetic: quantile 0 keeps no candidate at all; raise synthetic.quantile."
     )
 
 

@@ -29,7 +29,8 @@ def results_of(metrics: dict) -> list[dict]:
     """What ``--json`` lists for a plan of one student with these metrics."""
     arguments = {"student": "small", "method": "joint", "data": "real", "seed": 3}
     request = SimpleNamespace(fingerprint="f")
-    plan = [SimpleNamespace(stage="distill", request=request, arguments=arguments)]
+    student = SimpleNamespace(stage="distill", request=request, arguments=arguments)
+    plan = [student, SimpleNamespace(stage="report", request=request, inputs={"student": student})]
     artifact = SimpleNamespace(metrics={"steps": 4.0, "teacher_calls": 7, **metrics})
     store = SimpleNamespace(folder=lambda *_: Path("nowhere"), find=lambda *_: artifact)
     return summarise("run", store, plan, [], 1.0)["results"]

@@ -1,10 +1,9 @@
 """Groups of labels against loops."""
 
 import numpy as np
-import pytest
 
 from data.labels import Axis, LabelSpace
-from flows.label_bins import axis_bins, kept_shares, label_groups
+from flows.label_bins import axis_bins, label_groups, label_windows
 
 CLASSES = LabelSpace("class", ("a", "b", "c"))
 ANGLE = LabelSpace("scalar", name="yaw", unit="degree", minimum=0, maximum=90)
@@ -39,24 +38,17 @@ def test_cells_of_vectors_carry_the_name_of_what_is_in_them():
     assert len(label_groups(np.zeros((1, 5)), LabelSpace("vector", axes=tuple(map(Axis, "abcde"))))[1]) == 32
 
 
-@pytest.mark.parametrize("space", [POSE, MODELS])
-def test_kept_shares_equal_a_loop(space):
-    rng = np.random.default_rng(1)
-    labels = np.stack([rng.integers(0, 3, 60), rng.uniform(0, 10, 60)], axis=1).astype(np.float32)
-    kept = np.flatnonzero(rng.random(60) < 0.5)
-    rows = {(row["axis"], row["label"]): (row["candidates"], row["kept"]) for row in kept_shares(labels, kept, space)}
-    expected = {}
-    for place, axis in enumerate(space.dimensions):
-        step = (axis.maximum - axis.minimum) / 18
-        for row in range(60):
-            number = min(int((labels[row, place + space.has_classes] - axis.minimum) // step), 17)
-            low = axis.minimum + number * step
-            key = axis.name, f"{low:g} to {low + step:g} {axis.unit}".strip()
-            total, count = expected.get(key, (0, 0))
-            expected[key] = total + 1, count + (row in kept)
-    assert rows == expected
-    assert sum(total for total, _ in rows.values()) == 60 * len(space.dimensions)
+def test_windows_are_bins_of_every_class():
+    rng = np.random.default_rng(0)
+    labels = np.stack([rng.integers(0, 3, 100), rng.uniform(0, 90, 100)], axis=1).astype(np.float32)
+    groups, names = label_windows(labels, MODELS, 9)
+    assert len(names) == 27
+    for group, (own, yaw) in zip(groups.tolist(), labels.tolist(), strict=True):
+        assert names[group] == f"{'abc'[int(own)]}, {10 * (yaw // 10):g} to {10 * (yaw // 10) + 10:g} degree"
+    for space, column in ((CLASSES, np.array([2, 0])), (ANGLE, labels[:, 1]), (POSE, labels)):
+        assert label_windows(column, space, 9)[0].tolist() == label_groups(column, space, 9)[0].tolist()
 
 
-def test_classes_have_no_axes():
-    assert kept_shares(np.array([0, 1]), np.array([0]), CLASSES) == []
+def test_the_number_of_bins_and_cells_is_a_choice():
+    assert len(label_groups(np.zeros(1), ANGLE, 5)[1]) == 5
+    assert len(label_groups(np.zeros((1, 2)), POSE, 9)[1]) == 9

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import flows.shards
 import flows.stages.common
 import students.evaluation
 import students.model
@@ -18,6 +19,7 @@ from data.workspace import Workspace
 from data.writing import write_set
 from filters.features import load_extractor
 from filters.teacher_filter import teacher_error
+from filters.vicinity import Vicinity
 from flows.config import Config
 from flows.stages import candidates, features, prepare, ratio, synthetic
 
@@ -64,7 +66,7 @@ def teacher(model, images, compute, block_rows):
 def run(tmp_path, monkeypatch):
     """Runs stages on a real set of one kind of labels, each in a folder of its own."""
     sampler = Sampler()
-    artifacts = {}
+    artifacts, warnings = {}, []
 
     def stage(module, space, inputs, name=None, workspace=Workspace, **sections):
         name = name or module.__name__.rpartition(".")[2]
@@ -75,7 +77,7 @@ def run(tmp_path, monkeypatch):
         node = SimpleNamespace(request=SimpleNamespace(config={"seed": 0}, seed=0))
         context = SimpleNamespace(
             config=config, node=node, inputs={key: artifacts[key] for key in inputs}, seed=0,
-            workspace=workspace(tmp_path / name),
+            workspace=workspace(tmp_path / name), warn=warnings.append,
         )  # fmt: skip
         metrics = json.loads(json.dumps(module.run(context)))
         artifacts[name] = SimpleNamespace(
@@ -100,7 +102,7 @@ def run(tmp_path, monkeypatch):
         for name in ("generator", "teacher"):
             artifacts[name] = SimpleNamespace(folder=tmp_path, fingerprint=name, metrics={})
 
-    return SimpleNamespace(stage=stage, start=start, sampler=sampler, folder=tmp_path)
+    return SimpleNamespace(stage=stage, start=start, sampler=sampler, folder=tmp_path, warnings=warnings)
 
 
 FEATURES = {"width": 4, "steps": 3}
@@ -180,7 +182,7 @@ class Interrupting(Workspace):
 def test_a_killed_sampling_goes_on_where_it_was(run, kind, monkeypatch):
     space = SPACES[kind]
     run.start(space)
-    monkeypatch.setattr(candidates, "_ROWS_A_SHARD", 20)
+    monkeypatch.setattr(flows.shards, "ROWS", 20)
     inputs = ["real", "teacher", "generator"]
     options = {"per_label": 4, "subsample": False, "labels": 12}
     straight = run.stage(candidates, space, inputs, "straight", candidates=options)
@@ -192,6 +194,74 @@ def test_a_killed_sampling_goes_on_where_it_was(run, kind, monkeypatch):
     assert len(run.sampler.truncations) == 2 * calls
     for file in ("candidates.h5", "draws.h5", "examples.h5", "sampling.json"):
         assert (run.folder / "killed" / file).read_bytes() == (run.folder / "straight" / file).read_bytes()
+
+
+def test_labels_in_chunks_are_drawn_alike_by_killed_and_lonely_shards(run, monkeypatch):
+    space = SPACES["class"]
+    run.start(space)
+    run.stage(features, space, ["real"], features=FEATURES)
+    run.stage(ratio, space, ["real", "features", "generator"], ratio=RATIO)
+    monkeypatch.setattr(flows.shards, "ROWS", 20)
+    inputs = ["real", "teacher", "generator", "features", "ratio"]
+    options = {"per_label": 45, "burn_in": 10, "max_draws": 250, "bound_quantile": 0.9}
+    straight = run.stage(candidates, space, inputs, "straight", candidates=options)
+    assert (straight["accepted"], straight["labels"], straight["not_subsampled"]) == (135, 3, 0)
+    # Killed after the second of three chunks; the last one then makes the calibration of its label again.
+    with pytest.raises(KeyboardInterrupt):
+        run.stage(candidates, space, inputs, "killed", workspace=Interrupting, candidates=options)
+    [calibration] = (run.folder / "killed" / ".state").glob("calibration-*.json")
+    calibration.unlink()
+    assert run.stage(candidates, space, inputs, "killed", candidates=options) == straight
+    for file in ("candidates.h5", "draws.h5", "examples.h5", "sampling.json"):
+        assert (run.folder / "killed" / file).read_bytes() == (run.folder / "straight" / file).read_bytes()
+    draws = open_set(run.folder / "straight" / "draws.h5").columns
+    assert np.unique(draws["seed"]).size == len(draws["seed"])
+    rows = json.loads((run.folder / "straight" / "sampling.json").read_text())["labels"]
+    assert [row["label"] for row in rows] == [0, 1, 2]
+    for row in rows:
+        mine = draws["condition"] == row["label"]
+        assert (row["drawn"], row["accepted"]) == (mine.sum(), 45)
+        assert row["acceptance"] == 45 / row["drawn"]
+        assert row["outcome"] == "rejection"
+        # One scale for all chunks: the first ten draws are the burn-in.
+        assert draws["density_ratio"][mine][:10].mean() == pytest.approx(1.0, rel=1e-5)
+    assert np.bincount(open_set(run.folder / "straight" / "examples.h5").columns["condition"]).max() <= 20
+
+
+def test_a_label_that_is_filled_up_is_told_of(run):
+    space = SPACES["class"]
+    run.start(space)
+    run.stage(features, space, ["real"], features=FEATURES)
+    run.stage(ratio, space, ["real", "features", "generator"], ratio=RATIO)
+    inputs = ["real", "teacher", "generator", "features", "ratio"]
+    options = {"per_label": 20, "burn_in": 10, "max_draws": 1}
+    metrics = run.stage(candidates, space, inputs, candidates=options)
+    assert (metrics["resampled"], metrics["not_subsampled"], metrics["accepted"]) == (3, 0, 60)
+    assert len(run.warnings) == 1
+    assert "3 of 3 labels got what they lacked by resampling" in run.warnings[0]
+    assert "(a, b, c)" in run.warnings[0]
+    metrics = run.stage(candidates, space, inputs, "raw", candidates={**options, "fallback": "none"})
+    assert (metrics["resampled"], metrics["not_subsampled"]) == (0, 3)
+    with pytest.raises(StageError, match="of 20 images accepted after 20 draws"):
+        run.stage(candidates, space, inputs, "refused", candidates={**options, "fallback": "error"})
+
+
+def test_images_of_a_vicinity_are_made_around_their_label(run):
+    space = SPACES["scalar"]
+    run.start(space)
+    run.stage(features, space, ["real"], features=FEATURES)
+    settings = {**RATIO, "vicinity_gaps": 2.0}
+    run.stage(ratio, space, ["real", "features", "generator"], ratio=settings)
+    inputs = ["real", "teacher", "generator", "features", "ratio"]
+    run.stage(candidates, space, inputs, ratio=settings, candidates={"per_label": 6, "burn_in": 20})
+    found = open_set(run.folder / "candidates" / "candidates.h5").columns
+    train = some_labels(space)[np.arange(ROWS) % 6 != 5]
+    vicinity = Vicinity.from_labels(train, space, 2.0)
+    made_at = vicinity.jitter(np.asarray(found["condition"]), found["seed"])
+    assert np.array_equal(found["images"], run.sampler.sample(made_at, found["seed"]))
+    assert not np.array_equal(found["images"], run.sampler.sample(np.asarray(found["condition"]), found["seed"]))
+    assert set(found["condition"].tolist()) == set(train.tolist())
+    assert np.array_equal(found["labels"], found["condition"])
 
 
 def test_truncation_is_asked_for_below_one_only(run):

@@ -55,13 +55,31 @@ def test_overrides_are_yaml(tmp_path):
         ({"generator": {"kind": "class_gan", "stpes": 3}}, (), "did you mean 'generator.steps'?"),
         ({"quantile": 0.5}, (), "did you mean 'synthetic.quantile'?"),
         ({"xyzzy": 0.5}, (), "'stillhouse schema' lists all keys"),
-        ({}, ("synthetic.quantile=2",), "synthetic.quantile: input should be less than or equal to 1, got 2"),
-        ({}, ("synthetic.quantile=.nan",), "synthetic.quantile"),
+        ({}, ("synthetic.quantile=1.5",), "synthetic.quantile: must be 'auto' or in [0, 1], got 1.5."),
+        ({}, ("synthetic.quantile=.nan",), "synthetic.quantile: must be a finite number or 'auto', got nan."),
+        ({}, ("synthetic.quantile=autto",), "synthetic.quantile: must be a number or 'auto', got 'autto'."),
+        ({}, ("synthetic.quantile=[0.5]",), "synthetic.quantile: must be a number or 'auto', got [0.5]."),
+        ({}, ("synthetic.count=-3",), "synthetic.count: must be 'auto' or at least 1, got -3."),
+        ({}, ("synthetic.count=2.5",), "synthetic.count: must be a whole number or 'auto', got 2.5."),
+        ({}, ("synthetic.count=all",), "synthetic.count: must be a whole number or 'auto', got 'all'."),
+        ({}, ("synthetic.count=x", "seed=y"), "seed: must be a whole number"),
+        ({}, ("tuning.quantiles=[0.9, 0.5]",), "tuning.quantiles: must be rising and in (0, 1], got 0.9, 0.5."),
+        ({}, ("synthetic.error=mse",), "synthetic.error: must be 'auto', 'cross_entropy', 'one_minus_p'"),
+        (
+            {"teacher": {"options": {"depth": [3]}}},
+            (),
+            "teacher.options.depth: must be true or false, a whole number, a number or text, got [3].",
+        ),
+        (
+            {"generator": {"kind": "external", "options": {"a": 1}}},
+            (),
+            "generator.factory: field required.",
+        ),
         ({}, ("distill.methods=[{name: kdd}]",), "distill.methods.0.name: method must be one of"),
         ({}, ("teacher.network=resnett",), "did you mean 'resnet'?"),
         ({}, ("distill.seeds=[1, 1]",), "distill.seeds must be distinct"),
         ({}, ("seed",), "--set must be key.path=value, got 'seed'"),
-        ({}, ("seed.x=1",), "seed: input should be a valid integer"),
+        ({}, ("seed.x=1",), "seed: must be a whole number"),
         ({"seed": 1}, ("seed.x=1",), "'seed' is no section"),
         ({}, ("seed=[",), "the value must be YAML"),
         ({}, ("profile=gpu",), "profile must be one of its profiles (none), got 'gpu'"),
@@ -99,3 +117,21 @@ def test_every_key_has_a_description():
     ]
     sections = {"Config.source", "Config.generator", "Distill.students", "Distill.methods"}
     assert set(bare) <= sections
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("ratio.widths=64", "--set: ratio.widths: must be a list such as [64, 32], got 64."),
+        ("tuning.quantiles=[0.5]", "--set: tuning.quantiles: must have 2 or more items, got [0.5]."),
+        ("tuning.seeds=[0,0]", "--set: tuning.seeds: must be distinct and at least 0, got 0, 0."),
+        ("synthetic=0.3", "--set: synthetic: must be a section of keys, got 0.3."),
+        ("audit.enabled=maybe", "--set: audit.enabled: must be true or false, got 'maybe'."),
+        ("candidates.per_label=1.5", "--set: candidates.per_label: must be a whole number, got 1.5."),
+        ("candidates.bound=max", "--set: candidates.bound: must be 'quantile' or 'running_maximum', got 'max'."),
+    ],
+)
+def test_a_wrong_override_is_told_as_such(tmp_path, override, sentence):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, {}, override)
+    assert str(caught.value) == sentence

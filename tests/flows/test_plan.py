@@ -7,9 +7,10 @@ import pytest
 
 from data.errors import ConfigError
 from data.store import Store
+from flows.cli import main
 from flows.execute import Selection
 from flows.loading import load_config
-from flows.plan import make_plan, statuses
+from flows.plan import TUNING_SHARE, make_plan, statuses, tuning_steps
 
 
 def plan_of(path, *overrides):
@@ -31,10 +32,11 @@ def test_inputs_come_before_what_reads_them(tiny):
     for node in plan:
         assert all(parent.key in seen for parent in node.inputs.values())
         seen.add(node.key)
-    assert [node.stage for node in plan[:9]] == [
+    assert [node.stage for node in plan[:10]] == [
         "prepare", "teacher", "answers", "features", "generator", "ratio", "candidates", "fidelity", "synthetic",
+        "audit",
     ]  # fmt: skip
-    assert [node.stage for node in plan[9:]] == ["distill"] * 8 + ["report"]
+    assert [node.stage for node in plan[10:]] == ["distill"] * 8 + ["report"]
 
 
 ALL_STUDENTS = {
@@ -42,13 +44,15 @@ ALL_STUDENTS = {
 }
 SYNTHETIC_STUDENTS = {key for key in ALL_STUDENTS if "synthetic" in key}
 TEACHER_STUDENTS = {key for key in ALL_STUDENTS if "kd" in key} | SYNTHETIC_STUDENTS
-SAMPLING = {"candidates", "fidelity", "synthetic", *SYNTHETIC_STUDENTS, "report"}
+SAMPLING = {"candidates", "fidelity", "synthetic", "audit", *SYNTHETIC_STUDENTS, "report"}
 
 
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("synthetic.quantile=0.7", {"synthetic", *SYNTHETIC_STUDENTS, "report"}),
+        ("synthetic.quantile=0.7", {"synthetic", "audit", *SYNTHETIC_STUDENTS, "report"}),
+        ("audit.images=70", {"audit", "report"}),
+        ("tuning.seeds=[2,3]", {"report"}),
         ("candidates.per_label=13", SAMPLING),
         ("ratio.steps=5", {"ratio", *SAMPLING}),
         ("generator.steps=4", {"generator", "ratio", *SAMPLING}),
@@ -56,7 +60,7 @@ SAMPLING = {"candidates", "fidelity", "synthetic", *SYNTHETIC_STUDENTS, "report"
         ("fidelity.images=70", {"fidelity", "report"}),
         ("teacher.training.steps=7", {"teacher", "answers", *SAMPLING, *TEACHER_STUDENTS}),
         ("distill.training.steps=6", {*ALL_STUDENTS, "report"}),
-        ("distill.real_fraction=0.25", {*SYNTHETIC_STUDENTS, "report"}),
+        ("distill.real_fraction=0.25", {"audit", *SYNTHETIC_STUDENTS, "report"}),
         ("compute.checkpoint_seconds=9", set()),
         ("compute.threads=1", set()),
         ("compute.device=cpu", set()),
@@ -93,6 +97,96 @@ def test_a_generator_without_snapshots_does_not_wait_for_features(tiny):
     assert set(by_key["ratio"].inputs) == {"real", "features", "generator"}
 
 
+def inputs_of(path, *overrides):
+    return {node.key: set(node.inputs) for node in plan_of(path, *overrides)}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "ratio", "candidates"),
+    [
+        (("ratio.features=classifier",), {"features"}, {"features"}),
+        (("ratio.features=autoencoder",), set(), set()),
+        (("ratio.features=teacher",), {"teacher"}, set()),
+        (("ratio.features=student",), {"student"}, {"student"}),
+        (("ratio.features=generator",), set(), set()),
+        (("ratio.features=generator", "ratio.vicinity_gaps=6"), {"features"}, {"features"}),
+    ],
+)
+def test_the_ratio_and_its_use_get_the_networks_that_they_read(tiny, overrides, ratio, candidates):
+    inputs = inputs_of(tiny(), *overrides)
+    assert inputs["ratio"] == {"real", "generator", *ratio}
+    assert inputs["candidates"] == {"real", "teacher", "generator", "ratio", *candidates}
+
+
+def test_the_student_that_the_ratio_reads_is_one_of_the_results(tiny):
+    plan = plan_of(tiny(), "ratio.features=student")
+    by_key = {node.key: node for node in plan}
+    alone = by_key["small / ce / real / seed 0"]
+    assert by_key["ratio"].inputs["student"] is alone
+    assert [node.key for node in plan].count(alone.key) == 1
+    assert by_key["report"].inputs[alone.key] is alone
+    # The same student is read where no result is asked of it.
+    only = plan_of(tiny(), "ratio.features=student", "distill.methods=[{name: kd}]", "distill.data=[real+synthetic]")
+    assert "small / ce / real / seed 0" in {node.key for node in only}
+    assert "small / ce / real / seed 0" not in only[-1].inputs
+
+
+def test_options_of_the_autoencoder_count_only_where_there_is_one(tiny):
+    assert changed(tiny(), "ratio.autoencoder.steps=7") == {"report"}
+    assert "ratio" in set(fingerprints(plan_of(tiny(), "ratio.features=autoencoder")))
+    before, after = (
+        {node.key: node.request.fingerprint for node in plan_of(tiny(), "ratio.features=autoencoder", *more)}
+        for more in ((), ("ratio.autoencoder.steps=7",))
+    )
+    assert before["ratio"] != after["ratio"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "override"),
+    [
+        *(("candidates.subsample=false", f"candidates.{name}") for name in (
+            "burn_in=40", "bound=running_maximum", "bound_quantile=0.5", "least_acceptance=0.5", "max_draws=7",
+            "fallback=none",
+        )),
+        ("ratio.features=generator", "ratio.steps=7"),
+        ("ratio.features=generator", "ratio.penalty=batch"),
+        ("synthetic.count=auto", "tuning.quantiles=[0.2,0.4]"),
+        ("synthetic.quantile=auto", "tuning.shares=[0.2,0.4]"),
+    ],
+)  # fmt: skip
+def test_options_that_have_no_effect_make_nothing_again(tiny, settings, override):
+    before, after = fingerprints(plan_of(tiny(), settings)), fingerprints(plan_of(tiny(), settings, override))
+    assert {key for key in before if before[key] != after[key]} == {"report"}
+
+
+def test_short_runs_choose_only_what_is_left_to_them(tiny):
+    assert "tuning" not in inputs_of(tiny())
+    for override in ("synthetic.quantile=auto", "synthetic.count=auto"):
+        inputs = inputs_of(tiny(), override)
+        assert inputs["tuning"] == {"real", "candidates"}
+        assert inputs["synthetic"] == {"candidates", "tuning"}
+    # A method that reads the teacher's answers needs them in the short runs too.
+    assert inputs_of(tiny(), "synthetic.count=auto", "distill.methods=[{name: kd}]")["tuning"] == {
+        "real", "candidates", "answers",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "overrides", [("synthetic.quantile=auto",), ("synthetic.quantile=auto", "synthetic.count=auto")]
+)
+def test_short_runs_take_at_most_their_share_of_the_students_steps(tiny, overrides):
+    config = load_config(tiny(), [*overrides, "distill.training.steps=4000"])
+    settings = 1 + len(config.tuning.quantiles) + (len(config.tuning.shares) if len(overrides) == 2 else 0)
+    total = tuning_steps(config) * settings * len(config.tuning.seeds)
+    assert 0.9 * TUNING_SHARE * 8 * 4000 < total <= TUNING_SHARE * 8 * 4000
+    assert tuning_steps(load_config(tiny(), [*overrides, "tuning.steps=17"])) == 17
+
+
+def test_without_the_audit_nothing_else_changes(tiny):
+    before, after = fingerprints(plan_of(tiny())), fingerprints(plan_of(tiny(), "audit.enabled=false"))
+    assert {key for key in before if before[key] != after.get(key)} == {"audit", "report"}
+
+
 def test_without_fidelity_nothing_else_changes(tiny):
     before, after = fingerprints(plan_of(tiny())), fingerprints(plan_of(tiny(), "fidelity.enabled=false"))
     assert {key for key in before if before[key] != after.get(key)} == {"fidelity", "report"}
@@ -121,7 +215,7 @@ def test_statuses_say_why(tiny, tmp_path):
     }
     assert why["synthetic"] == "changed: synthetic.quantile 0.9 -> 0.7"
     assert why["small / ce / real+synthetic / seed 0"] == "changed: input synthetic"
-    assert set(why) == {"synthetic", *SYNTHETIC_STUDENTS, "report"}
+    assert set(why) == {"synthetic", "audit", *SYNTHETIC_STUDENTS, "report"}
 
 
 def test_planning_imports_neither_torch_nor_prefect(tiny, tmp_path):
@@ -134,3 +228,22 @@ def test_planning_imports_neither_torch_nor_prefect(tiny, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "would run" in done.stdout
+
+
+@pytest.mark.parametrize("command", [["stages"], ["run", "--dry-run"], ["ablate", "--dry-run"]])
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("synthetic.error=absolute", "synthetic.error: "),
+        ("synthetic.scope=per_window", "synthetic.scope: "),
+        ("ratio.vicinity_gaps=6", "ratio.vicinity_gaps must be 0 for class labels"),
+        ("ratio.features=generator", "must have a generator that learns a density ratio"),
+        ("synthetic.count=9", "synthetic.count must be at least the number of classes, 10, got 9."),
+    ],
+)
+def test_a_plan_that_cannot_run_is_refused_as_the_run_is(tiny, tmp_path, capsys, command, override, sentence):
+    name, *more = command
+    assert main([name, str(tiny()), "--store", str(tmp_path), "--set", override, *more]) == 2
+    shown = capsys.readouterr()
+    assert sentence in shown.err
+    assert not shown.out

@@ -1,0 +1,115 @@
+"""Short student runs, each a shard of the stage that makes them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from data.compute import Compute
+from data.files import write_json
+from data.reading import open_set
+from data.workspace import Workspace
+from flows.execute import StageContext
+from flows.filtering import CandidateFilter, Rows
+from flows.stages.common import Part, RealSet, answers_of, compute_of
+from flows.tuning import short_training
+from students import training_data
+from students.training import train_student
+
+
+@dataclass(frozen=True)
+class ShortRuns:
+    """The first student of the configuration with its first method, in few steps, on different synthetic sets.
+
+    Runs of one seed start from the same weights and take the same real rows in the same order, but that a student
+    alone fills its whole batches with them.
+
+    Args:
+        context: of the stage ``tuning``.
+    """
+
+    context: StageContext
+
+    @cached_property
+    def filter(self) -> CandidateFilter:
+        """The filter over the candidates."""
+        path = self.context.inputs["candidates"].path("candidates.h5")
+        return CandidateFilter(open_set(path), self.context.config.synthetic)
+
+    @cached_property
+    def real(self) -> RealSet:
+        """The real rows; those of the test part are never read here."""
+        return RealSet.of(self.context.inputs["real"])
+
+    @cached_property
+    def _parts(self) -> tuple[training_data.Rows, Part]:
+        """Training rows with the teacher's answers where the method needs them, and validation rows."""
+        train, inputs = self.real.train, self.context.inputs
+        outputs = answers_of(inputs["answers"], train.rows) if "answers" in inputs else None
+        return training_data.Rows(train.images, train.labels, outputs), self.real.validation
+
+    @cached_property
+    def _compute(self) -> Compute:
+        return compute_of(self.context.config)
+
+    def scores(self, name: str, sets: Sequence[Rows | None]) -> list[list[float]]:
+        """Validation scores of short runs with all seeds, one list a set.
+
+        Every run is a shard of this name; those that are there already are not made again.
+
+        Args:
+            name: names the shards.
+            sets: candidates to train on beside the real rows, relabelled; None for the real rows alone.
+        """
+        seeds, workspace = self.context.node.request.config["tuning"]["seeds"], self.context.workspace
+        jobs = [(place, seed) for place in range(len(sets)) for seed in seeds]
+        loaded: dict[int, training_data.TrainingData] = {}
+        for number, path in workspace.shards(name, len(jobs), ".json"):
+            place, seed = jobs[number]
+            if place not in loaded:
+                # Only one set is held at a time, also while the next one is read.
+                loaded.clear()
+                loaded[place] = self._training_data(sets[place])
+            write_json(path, {"validation": self._score(loaded[place], seed, path.with_suffix(""))})
+        paths = workspace.shard_paths(name, len(jobs), ".json")
+        values = [float(json.loads(path.read_text(encoding="utf-8"))["validation"]) for path in paths]
+        return [values[start : start + len(seeds)] for start in range(0, len(values), len(seeds))]
+
+    def _training_data(self, rows: Rows | None) -> training_data.TrainingData:
+        if rows is None:
+            return training_data.TrainingData(self._parts[0])
+        chosen = self.filter
+        synthetic = training_data.Rows(
+            chosen.candidates.take("images", rows),
+            chosen.labels(rows),
+            chosen.candidates.take("teacher_outputs", rows),
+            soft_labels=chosen.relabelling == "soft",
+        )
+        return training_data.TrainingData(self._parts[0], synthetic)
+
+    def _score(self, data: training_data.TrainingData, seed: int, folder: Path) -> float:
+        """What ``students.evaluation.score`` gives for the last weights of one run on the validation rows."""
+        section: dict[str, Any] = self.context.node.request.config["distill"]
+        validation = self._parts[1]
+        found = train_student(
+            data,
+            (validation.images, validation.labels),
+            self.real.label_space,
+            network=section["student"]["network"],
+            options=section["student"]["options"],
+            method=section["method"]["name"],
+            method_options=section["method"]["options"],
+            **short_training(section["training"], self.context.node.request.config["tuning"]["steps"]),
+            real_fraction=section["real_fraction"],
+            seed=seed,
+            initial_seed=seed,
+            compute=self._compute,
+            workspace=Workspace(folder, checkpoint_seconds=self.context.workspace.checkpoint_seconds),
+        )
+        shutil.rmtree(folder)
+        return found["validation"]
