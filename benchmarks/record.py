@@ -44,41 +44,60 @@ def _lines(path: str) -> list[str]:
     return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
 
-def main() -> None:
-    """Runs, then writes the record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def arguments(description: str) -> argparse.Namespace:
+    """What both recorders take: a configuration, ``--set`` and ``--store``."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("config", type=Path)
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     parser.add_argument("--store", type=Path, default=Path("store"))
-    options = parser.parse_args()
-    arguments = ["run", str(options.config), *(word for item in options.overrides for word in ("--set", item))]
-    command = [sys.executable, "-m", "flows.cli", *arguments, "--store", str(options.store), "--direct", "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return parser.parse_args()
+
+
+def run_and_describe(command: str, options: argparse.Namespace) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
+    """Runs a command of the project without Prefect.
+
+    Args:
+        command: ``run`` or ``ablate``.
+        options: from ``arguments``.
+
+    Returns:
+        What it printed as JSON, the manifests of its stages, and the beginning of a record: command, date, machine,
+        versions, run and seconds.
+    """
+    words = [command, str(options.config), *(word for item in options.overrides for word in ("--set", item))]
+    line = [sys.executable, "-m", "flows.cli", *words, "--store", str(options.store), "--direct", "--json"]
+    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True)
     summary = json.loads(done.stdout)
     manifests = [json.loads(Path(stage["path"], "manifest.json").read_text()) for stage in summary["stages"]]
     seconds: dict[str, float] = {}
     for manifest in manifests:
         seconds[manifest["stage"]] = round(seconds.get(manifest["stage"], 0.0) + manifest["seconds"], 1)
-    report = json.loads(Path(summary["report"]).with_name("report.json").read_text())
     record = {
-        "command": shlex.join(["stillhouse", *arguments]),
+        "command": shlex.join(["stillhouse", *words]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(),
         "packages": manifests[0]["packages"],
         "run": summary["run"],
         "seconds": {**seconds, "all": round(sum(seconds.values()), 1)},
-        "teacher": report["teacher"],
-        "summary": report["summary"],
-        "axes": report["axes"],
-        "effects": report["effects"],
-        "results": report["results"],
-        "sentence": report["sentence"],
-        "sampling": next(m["metrics"] for m in manifests if m["stage"] == "candidates"),
     }
+    return summary, manifests, record
+
+
+def write_record(name: str, record: dict[str, Any]) -> None:
+    """Writes ``benchmarks/results/<name>.json`` and says so."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{summary['run']}.json"
+    path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print(f"{path}: {report['sentence']}")
+    print(f"{path}: {record['sentence']}")
+
+
+def main() -> None:
+    """Runs, then writes the record."""
+    summary, manifests, record = run_and_describe("run", arguments(__doc__.splitlines()[0]))
+    report = json.loads(Path(summary["report"]).with_name("report.json").read_text())
+    kept = {name: report[name] for name in ("teacher", "summary", "axes", "effects", "results", "sentence")}
+    sampling = next(manifest["metrics"] for manifest in manifests if manifest["stage"] == "candidates")
+    write_record(summary["run"], {**record, **kept, "sampling": sampling})
 
 
 if __name__ == "__main__":
