@@ -8,6 +8,7 @@ import pytest
 
 from data.labels import LabelSpace
 from flows.cli import app
+from flows.filter_config import Audit, Autoencoder, Candidates, Ratio, Synthetic, Tuning
 from generators.networks import networks
 from students.methods import methods
 
@@ -66,17 +67,31 @@ def test_commands_of_the_readme_exist():
     assert used <= known
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
-        "README.md",
-        "CONTRIBUTING.md",
-        "docs/architecture.md",
-        *(f"docs/generators/{name}.md" for name in networks.names()),
-    ],
-)
+def test_pages_of_the_filters_name_every_key_of_their_sections():
+    text = "\n".join(page.read_text() for page in sorted((ROOT / "docs" / "filters").glob("*.md")))
+    named = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`([^`\n]+)`", text))))
+    sections = (Autoencoder, Ratio, Candidates, Tuning, Synthetic, Audit)
+    keys = {key for section in sections for key in section.model_fields}
+    # Where labels and images of candidates come from is told with the generators and the sampling.
+    assert keys - named == {"labels", "file", "resize", "truncation"} - named
+    assert len(keys) >= 40
+
+
+DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def test_there_are_documents():
+    assert len(DOCUMENTS) >= 25
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_lead_somewhere(document):
     path = ROOT / document
-    links = re.findall(r"\]\(([^)#]+)\)", path.read_text())
-    for link in links:
-        assert link.startswith("https://") or (path.parent / link).exists(), link
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", path.read_text()):
+        if target.startswith("https://"):
+            continue
+        found = path.parent / target if target else path
+        assert found.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.+)$", found.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, anchor
