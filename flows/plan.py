@@ -16,6 +16,7 @@ from data.sources import Source, sources
 from data.store import Request, Store
 from flows.config import Config, Method, Student
 from flows.reporting.wording import ALONE
+from flows.tuning import tuning_steps
 from students.methods import methods
 
 STAGES = (
@@ -82,27 +83,6 @@ def make_plan(config: Config) -> list[Node]:
 
 #: Options of ``candidates`` that only rejection reads.
 _OF_REJECTION = ("burn_in", "bound", "bound_quantile", "least_acceptance", "max_draws", "fallback")
-
-#: Share of the students' optimiser steps that the short runs of ``tuning`` take together.
-TUNING_SHARE = 0.12
-
-
-def tuning_steps(config: Config) -> int:
-    """Steps of one short student run of ``tuning``.
-
-    One run is for the real images alone, one for each quantile and one for each share but the whole, with every seed.
-    """
-    if config.tuning.steps is not None:
-        return config.tuning.steps
-    distill, tuning = config.distill, config.tuning
-    students = len(distill.students) * len(distill.methods) * len(distill.data) * len(distill.seeds)
-    settings = 1
-    if config.synthetic.quantile == "auto":
-        settings += len(tuning.quantiles)
-    if config.synthetic.count == "auto":
-        settings += len(tuning.shares)
-    runs = settings * len(tuning.seeds)
-    return min(distill.training.steps, max(1, int(TUNING_SHARE * students * distill.training.steps / runs)))
 
 
 class _Planner:

@@ -1,4 +1,7 @@
-"""What short student runs say: which setting is chosen, and whether synthetic images help at all. Pure functions."""
+"""How long short student runs are, and what they say: which setting is chosen, and whether synthetic images help.
+
+Pure functions.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,33 @@ from typing import Any
 import numpy as np
 
 from data.labels import LabelSpace
+from flows.config import Config
 from students.evaluation import OF_RANGE
 
 #: Validation values of each setting, one a seed.
 Table = Mapping[float, Sequence[float]]
+
+#: Share of the students' optimiser steps that the short runs of ``tuning`` take together.
+TUNING_SHARE = 0.12
+
+
+def tuning_steps(config: Config) -> int:
+    """Steps of one short student run of ``tuning``.
+
+    With every seed there is one run for the real images alone, one for each quantile and one for each share; that of
+    the whole has run with its quantile already, so that a little less than the budget may be spent.
+    """
+    if config.tuning.steps is not None:
+        return config.tuning.steps
+    distill, tuning = config.distill, config.tuning
+    students = len(distill.students) * len(distill.methods) * len(distill.data) * len(distill.seeds)
+    settings = 1
+    if config.synthetic.quantile == "auto":
+        settings += len(tuning.quantiles)
+    if config.synthetic.count == "auto":
+        settings += len(tuning.shares)
+    runs = settings * len(tuning.seeds)
+    return min(distill.training.steps, max(1, int(TUNING_SHARE * students * distill.training.steps / runs)))
 
 
 def paired_error(values: Sequence[Sequence[float]]) -> float:

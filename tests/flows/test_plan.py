@@ -10,7 +10,8 @@ from data.store import Store
 from flows.cli import main
 from flows.execute import Selection
 from flows.loading import load_config
-from flows.plan import TUNING_SHARE, make_plan, statuses, tuning_steps
+from flows.plan import make_plan, statuses
+from flows.tuning import TUNING_SHARE, tuning_steps
 
 
 def plan_of(path, *overrides):
