@@ -39,7 +39,7 @@ def row_seeds(base: int, rows: npt.NDArray[np.integer]) -> Seeds:
 LATENTS, ACCEPTANCE, VICINITY, RESAMPLING, RANDOM_SHARE = range(5)
 
 
-def uniform_from_seeds(seeds: Seeds, count: int, stream: int = 0) -> npt.NDArray[np.float64]:
+def uniform_from_seeds(seeds: Seeds, count: int, stream: int = LATENTS) -> npt.NDArray[np.float64]:
     """``count`` uniform numbers in the open interval (0, 1) for every seed, float64, shape (n, count).
 
     Args:
@@ -54,7 +54,7 @@ def uniform_from_seeds(seeds: Seeds, count: int, stream: int = 0) -> npt.NDArray
     return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
 
-def normal_from_seeds(seeds: Seeds, count: int, stream: int = 0) -> npt.NDArray[np.float32]:
+def normal_from_seeds(seeds: Seeds, count: int, stream: int = LATENTS) -> npt.NDArray[np.float32]:
     """``count`` standard normal numbers for every seed (Box-Muller), float32, shape (n, count)."""
     half = (count + 1) // 2
     uniform = uniform_from_seeds(seeds, 2 * half, stream)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,18 +13,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from data.batches import to_unit
-from data.checkpoint import load_weights, save_weights
 from data.compute import Compute
-from data.errors import ConfigError, DataError
-from data.files import write_json
+from data.errors import ConfigError
 from data.labels import LabelSpace
 from data.random import derive_seed
 from data.workspace import Workspace
+from filters.fitted import FittedFiles
 from filters.fitting import fit_on_images
 from filters.label_loss import label_loss
 
-WEIGHTS = "autoencoder.safetensors"
-CARD = "autoencoder.json"
+FILES = FittedFiles("autoencoder.safetensors", "autoencoder.json", stage="ratio")
 
 SMALLEST_SIDE = 8
 
@@ -236,11 +233,7 @@ def train_autoencoder(
         compute=compute,
         workspace=workspace,
     )
-    save_weights(workspace.path(WEIGHTS), network)
-    write_json(
-        workspace.path(CARD),
-        {"image_shape": [channels, height, columns], "label_space": label_space.to_dict(), "width": width},
-    )
+    FILES.save(workspace.folder, network, (channels, height, columns), label_space, width)
     return network
 
 
@@ -250,15 +243,4 @@ def load_autoencoder(folder: Path, compute: Compute) -> SparseAutoencoder:
     Raises:
         DataError: if the files are missing, damaged or do not fit each other.
     """
-    try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        channels, height, columns = card["image_shape"]
-        outputs = LabelSpace.from_dict(card["label_space"]).outputs
-        network = SparseAutoencoder((channels, height, columns), outputs, card["width"])
-    except (OSError, ValueError, KeyError, TypeError, DataError) as error:
-        raise DataError(
-            f"card {folder / CARD} must be readable, got {type(error).__name__} ({error}); train the ratio again."
-        ) from error
-    load_weights(folder / WEIGHTS, network)
-    compute.place(network)
-    return network.eval().requires_grad_(False)
+    return FILES.load(folder, SparseAutoencoder, compute)

@@ -5,7 +5,6 @@ Its pooled trunk serves distances between sets of images, its image-sized layer 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,18 +16,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from data.batches import to_unit
-from data.checkpoint import load_weights, save_weights
 from data.compute import Compute
-from data.errors import DataError
-from data.files import write_json
 from data.labels import LabelSpace
 from data.random import derive_seed
 from data.workspace import Workspace
+from filters.fitted import FittedFiles
 from filters.fitting import fit_on_images
 from filters.label_loss import label_loss
 
-WEIGHTS = "extractor.safetensors"
-CARD = "features.json"
+FILES = FittedFiles("extractor.safetensors", "features.json", stage="features")
 
 
 class FeatureNetwork(Protocol):
@@ -193,11 +189,7 @@ def train_extractor(
         compute=compute,
         workspace=workspace,
     )
-    save_weights(workspace.path(WEIGHTS), extractor)
-    write_json(
-        workspace.path(CARD),
-        {"image_shape": [channels, height, columns], "label_space": label_space.to_dict(), "width": width},
-    )
+    FILES.save(workspace.folder, extractor, (channels, height, columns), label_space, width)
     return extractor
 
 
@@ -207,18 +199,7 @@ def load_extractor(folder: Path, compute: Compute) -> Extractor:
     Raises:
         DataError: if the files are missing, damaged or do not fit each other.
     """
-    try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        channels, height, columns = card["image_shape"]
-        outputs = LabelSpace.from_dict(card["label_space"]).outputs
-        extractor = Extractor((channels, height, columns), outputs, card["width"])
-    except (OSError, ValueError, KeyError, TypeError, DataError) as error:
-        raise DataError(
-            f"card {folder / CARD} must be readable, got {type(error).__name__} ({error}); train the features again."
-        ) from error
-    load_weights(folder / WEIGHTS, extractor)
-    compute.place(extractor)
-    return extractor.eval().requires_grad_(False)
+    return FILES.load(folder, Extractor, compute)
 
 
 def extract(network: FeatureNetwork, images: npt.NDArray[np.uint8], compute: Compute, batch_size: int = 256) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.labels import LabelSpace
+from filters.teacher_filter import teacher_error
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -31,10 +32,8 @@ def teacher_against(outputs: Floats, labels: npt.NDArray[Any], label_space: Labe
     found: dict[str, Any] = {"rows": len(labels)}
     if label_space.has_classes:
         classes = label_space.class_part(labels)
-        logits = outputs[:, : label_space.classes].astype(np.float64)
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        doubt = 1.0 - powers[np.arange(len(classes)), classes] / powers.sum(axis=1)
-        wrong = logits.argmax(axis=1) != classes
+        doubt = teacher_error(outputs, labels, label_space, "one_minus_p")
+        wrong = outputs[:, : label_space.classes].argmax(axis=1) != classes
         found |= {"other_guess": float(wrong.mean()), "doubt": float(doubt.mean()), "per_class": []}
         for number, name in enumerate(label_space.names):
             mine = classes == number

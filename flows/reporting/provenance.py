@@ -8,22 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.reading import ImageSet
+from flows.plan import STAGES
 from flows.reporting.inputs import ReportInputs
 from flows.reporting.wording import plain_words, size
 
-_ORDER = (
-    "prepare",
-    "teacher",
-    "answers",
-    "features",
-    "generator",
-    "ratio",
-    "candidates",
-    "fidelity",
-    "tuning",
-    "synthetic",
-    "audit",
-)
+_ORDER = tuple(stage for stage in STAGES if stage not in ("distill", "report"))
 _SHORT = 12
 
 
