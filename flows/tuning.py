@@ -111,7 +111,7 @@ def score_unit(space: LabelSpace) -> str:
 def short_training(training: Mapping[str, Any], steps: int) -> dict[str, Any]:
     """Options of a short run: the same schedule in fewer steps, validated once, at the end.
 
-    The last weights are judged: a mean over several late validations is no less noisy (docs/filters/tuning.md), and
+    The last weights are judged: a mean over several late validations is hardly less noisy (docs/filters/tuning.md), and
     each of them costs time.
 
     Args:

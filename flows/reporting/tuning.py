@@ -65,7 +65,7 @@ def tuning_section(inputs: ReportInputs, total_seconds: float) -> TuningSection 
             f"{plural(found['steps'], 'step')} with {seeds}; its score is {_metric(found)} on the validation rows. "
             "Runs of one seed share initial weights and real batches. Of the settings within one standard error of the "
             "best mean, the one nearest to the default side is taken: the largest quantile, the smallest count. "
-            "Short runs lean to larger quantiles than whole trainings do (docs/filters/tuning.md)."
+            "Few seeds tell large differences only (docs/filters/tuning.md)."
         ),
         choices=tuple(unbroken(_choice(name, found)) for name in names),
         against_alone=unbroken(_against_alone(found)),
