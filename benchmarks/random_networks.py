@@ -17,9 +17,7 @@ from data.schema import KINDS
 from data.store import Artifact
 from data.workspace import Workspace
 from data.writing import write_set
-from filters.features import CARD as FEATURES_CARD
-from filters.features import WEIGHTS as FEATURES_WEIGHTS
-from filters.features import Extractor
+from filters.features import FILES, Extractor
 from filters.ratio import CARD as RATIO_CARD
 from filters.ratio_fitting import WEIGHTS as RATIO_WEIGHTS
 from filters.ratio_network import RatioNetwork
@@ -51,9 +49,8 @@ def write_networks(
     card = describe_network("sngan", network, SHAPE, SPACE, {})
     save_generator(folders["generator"], card, network.generator(SHAPE, SPACE))
     extractor = Extractor(SHAPE, SPACE.outputs, feature_width)
-    save_weights(folders["features"] / FEATURES_WEIGHTS, extractor)
+    FILES.save(folders["features"], extractor, SHAPE, SPACE, feature_width)
     described: dict[str, Any] = {"image_shape": list(SHAPE), "label_space": SPACE.to_dict()}
-    write_json(folders["features"] / FEATURES_CARD, {**described, "width": feature_width})
     ratio = RatioNetwork(extractor.feature_size, SPACE, ratio_widths, activation="softplus")
     last = ratio.body[-2]
     assert isinstance(last, nn.Linear)
