@@ -40,12 +40,12 @@ from record import RESULTS, machine
 from data.batches import to_bytes
 from data.compute import Compute
 from data.store import Artifact, Store
-from filters.features import load_extractor
 from flows.config import Config
 from flows.drawing import draw_labels
 from flows.execute import Runner, Selection, StageContext, run_directly
 from flows.loading import load_config
 from flows.plan import make_plan
+from flows.ratio_features import feature_network
 from flows.stages import candidates
 from flows.stages.common import RealSet, compute_of
 from generators.card import load_card, load_network
@@ -65,14 +65,12 @@ def trained_inputs(config: Config, store: Store) -> dict[str, Artifact]:
     return {name: artifact for name, artifact in found.items() if artifact is not None}
 
 
-def networks_alone(
-    inputs: dict[str, Artifact], compute: Compute, images: int, generator_batch: int
-) -> Callable[[], int]:
+def networks_alone(context: StageContext, compute: Compute, images: int, generator_batch: int) -> Callable[[], int]:
     """Generator and feature network, as fast as they go on whole batches, for at least so many images."""
-    folder = inputs["generator"].folder
+    folder = context.inputs["generator"].folder
     card = load_card(folder)
     generator = compute.place(load_network(folder, card)).eval()
-    extractor = load_extractor(inputs["features"].folder, compute)
+    extractor = feature_network(context, context.inputs["ratio"].folder, compute)
     latents = torch.randn(generator_batch, card.latent_size, device=compute.device)
     labels = card.label_space.conditions(np.arange(generator_batch) % card.label_space.classes)
     conditions = torch.from_numpy(labels).to(compute.device)
@@ -168,8 +166,8 @@ def main() -> None:
             draw = drawing(context, compute)
             draws = draw()
             works = {
-                "networks": networks_alone(inputs, compute, draws, BLOCK_ROWS),
-                "networks_256": networks_alone(inputs, compute, draws, BATCH),
+                "networks": networks_alone(context, compute, draws, BLOCK_ROWS),
+                "networks_256": networks_alone(context, compute, draws, BATCH),
                 "drawing": draw,
                 "shards": shards(config, inputs, root),
             }
