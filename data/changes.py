@@ -7,6 +7,9 @@ from typing import Any
 
 from data.store import Request, Store
 
+#: Changes of one kind up to which all are named.
+_LISTED = 3
+
 
 def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields (dotted key, value) for every leaf of nested mappings and lists."""
@@ -40,6 +43,7 @@ def reason(store: Store, request: Request) -> str:
     if folder.with_name(f"{request.fingerprint}.work").is_dir():
         return "unfinished: goes on where it stopped"
     nearest: list[str] | None = None
+    least = 0
     for artifact in store.artifacts(request.stage):
         manifest = artifact.manifest
         if manifest.get("label", "") != request.label:
@@ -49,12 +53,17 @@ def reason(store: Store, request: Request) -> str:
         ]
         if manifest["recipe_version"] != request.version:
             changes.append(f"recipe version {manifest['recipe_version']} -> {request.version}")
-        changes += [f"input {key}" for key, _, _ in differences(manifest["inputs"], request.inputs)]
-        if nearest is None or len(changes) < len(nearest):
-            nearest = changes
+        inputs = [f"input {key}" for key, _, _ in differences(manifest["inputs"], request.inputs)]
+        if nearest is None or len(changes) + len(inputs) < least:
+            nearest, least = [*_shortened(changes), *_shortened(inputs)], len(changes) + len(inputs)
     if nearest is None:
         return "never made"
     return "changed: " + ", ".join(nearest)
+
+
+def _shortened(changes: list[str]) -> list[str]:
+    """The changes, or the first one and how many more there are."""
+    return changes if len(changes) <= _LISTED else [f"{changes[0]} and {len(changes) - 1} more"]
 
 
 def _show(value: Any) -> str:

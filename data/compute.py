@@ -45,16 +45,26 @@ class Compute:
         """A random generator on the device."""
         return torch.Generator(self.device).manual_seed(seed)
 
+    def seed_networks(self, seed: int) -> None:
+        """Seeds the randomness inside networks, such as dropout, which comes from torch's global generators.
 
-def pick_compute(device: str = "auto", precision: Literal["auto", "fp32", "bf16"] = "auto") -> Compute:
+        ``torch.manual_seed`` does the same for all devices and takes a hundred times as long.
+        """
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+
+def pick_compute(device: str = "auto", precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto") -> Compute:
     """Chooses the device and the precision.
 
     Args:
         device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
-        precision: "auto" takes bf16 with channels_last on GPUs and on CPUs with bf16 matrix units, else fp32.
+        precision: "auto" takes bf16 with channels_last on GPUs and on CPUs with bf16 matrix units, else fp32; "fp16"
+            is for GPUs, also those without bf16.
 
     Raises:
-        ConfigError: if the device does not exist.
+        ConfigError: if the device does not exist or cannot compute in this precision.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -67,8 +77,10 @@ def pick_compute(device: str = "auto", precision: Literal["auto", "fp32", "bf16"
     if precision == "auto":
         fast = torch.cuda.is_bf16_supported() if chosen.type == "cuda" else _cpu_has_bf16_units()
         precision = "bf16" if fast else "fp32"
-    bf16 = precision == "bf16"
-    return Compute(chosen, torch.bfloat16 if bf16 else None, channels_last=bf16)
+    if precision == "fp16" and chosen.type != "cuda":
+        raise ConfigError(f"compute.precision 'fp16' must go with a CUDA device, got '{chosen}'; try 'bf16' or 'fp32'.")
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    return Compute(chosen, half, channels_last=half is not None)
 
 
 def _cpu_has_bf16_units() -> bool:

@@ -14,6 +14,9 @@ from data.errors import ConfigError
 
 T = TypeVar("T")
 
+#: Names up to which a message lists all of them.
+_LISTED = 10
+
 
 class Registry(Generic[T]):
     """Objects registered by name, one in each module of a package.
@@ -56,8 +59,12 @@ class Registry(Generic[T]):
         names = self.names()
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names)}."
-            raise ConfigError(f"{self.noun} must be one of {', '.join(names)}, got '{name}'; {hint}")
+            long = len(names) > _LISTED
+            allowed = f"of the {len(names)} that there are" if long else f"of {', '.join(names)}"
+            told = f"{self.noun} must be one {allowed}, got '{name}'"
+            if near:
+                raise ConfigError(f"{told}; did you mean '{near[0]}'?")
+            raise ConfigError(f"{told}; see 'stillhouse list {self.noun}s'." if long else f"{told}.")
         return name
 
     def get(self, name: str) -> T:

@@ -66,11 +66,14 @@ COLUMNS: dict[str, Column] = {
     "density_ratio": Column("<f4", minimum=0),
     "images": Column("|u1", ("C", "H", "W")),
     "labels": Column(None),
+    "negative": Column("<i8", ("Q",), minimum=0),
+    "positive": Column("<i8", ("P",), minimum=0),
     "seed": Column("<u8"),
     "source_row": Column("<i8", minimum=0),
     "split": Column("|u1", maximum=2),
     "teacher_error": Column("<f4"),
     "teacher_outputs": Column("<f4", ("K",)),
+    "view": Column("<i8", minimum=0),
 }
 
 # Columns that a set of each kind must have; it may have any other of COLUMNS as well.
@@ -80,6 +83,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "candidates": ("images", "labels", "condition", "seed", "density_ratio", "teacher_outputs", "teacher_error"),
     "draws": ("condition", "seed", "density_ratio", "accepted"),
     "examples": ("images", "condition", "seed", "density_ratio", "accepted"),
+    "groups": ("positive", "negative"),
     "samples": ("images", "labels", "seed"),
     "synthetic": (
         "images",

@@ -7,6 +7,7 @@ goes on with. One writer a fingerprint holds a lock of the operating system, whi
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -18,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from data.errors import DataError
+from data.errors import DataError, StageError
+from data.factories import in_one_line
 from data.files import fsync_file, fsync_folder, sha256_of, write_json
 from data.workspace import STATE_FOLDER, Workspace
 
@@ -213,6 +215,10 @@ class Store:
             force: whether a whole artifact is made again.
             device: where it is computed, for the manifest.
             workspace_options: further arguments of the ``Workspace``.
+
+        Raises:
+            DataError: if the store cannot be used.
+            StageError: if the stage meets an error of the system that has nothing to do with the store.
         """
         from filelock import FileLock
 
@@ -235,7 +241,13 @@ class Store:
                 if not (work / MANIFEST).is_file():
                     started = time.monotonic()
                     workspace = Workspace(work, resumed=resumed, **(workspace_options or {}))
-                    metrics = dict(make(workspace))
+                    try:
+                        metrics = dict(make(workspace))
+                    except OSError as error:
+                        if _about(error, self.root):
+                            raise
+                        # Of the stage's own: a file, a library or a connection that has nothing to do with the store.
+                        raise StageError(f"{stage} failed ({in_one_line(error)}).") from error
                     seconds = time.monotonic() - started
                     workspace.clear_state()
                     for leftover in work.rglob("*.tmp"):  # of a write that a kill cut off
@@ -287,6 +299,15 @@ class Store:
         os.rename(work, folder)
         fsync_folder(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _about(error: OSError, root: Path) -> bool:
+    """Whether an error of the system is about the store: one of its files, or a disk that is full."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return True
+    names = [name for name in (error.filename, error.filename2) if isinstance(name, str | os.PathLike)]
+    whole = root.resolve()
+    return any(Path(name).resolve().is_relative_to(whole) for name in names)
 
 
 def _versions() -> dict[str, str]:

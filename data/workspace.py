@@ -48,6 +48,8 @@ class Workspace:
         checkpoint_seconds: least time between two checkpoints of ``steps``.
         progress: called as work proceeds, at most about ten times a second.
         resumed: whether the folder already held progress when the stage began.
+        follows: whether another process works in this folder, and this one beside it: steps begin at its checkpoint,
+            and nothing is written.
     """
 
     def __init__(
@@ -57,10 +59,12 @@ class Workspace:
         checkpoint_seconds: float = 20.0,
         progress: ProgressReporter = _silent,
         resumed: bool = False,
+        follows: bool = False,
     ) -> None:
         self.folder = folder
         self.checkpoint_seconds = checkpoint_seconds
         self.resumed = resumed
+        self.follows = follows
         self._progress = progress
         self._last_report = 0.0
         self._numbers: dict[str, float] = {}
@@ -110,9 +114,9 @@ class Workspace:
             for key, item in state.items():
                 item.load_state_dict(saved["state"][key])
             first, finished = int(saved["step"]), bool(saved.get("finished", False))
-            if log_path.exists():
+            if log_path.exists() and not self.follows:
                 os.truncate(log_path, min(int(saved["log_bytes"]), log_path.stat().st_size))
-        else:
+        elif not self.follows:
             log_path.unlink(missing_ok=True)
         self._log_name, self._log_every, self._last_step = name, log_every, total - 1
         self._numbers = {}
@@ -122,7 +126,7 @@ class Workspace:
             done = step + 1
             finished = stop(done) or done == total
             self.report(name, done, total)
-            if finished or time.monotonic() - saved_at >= self.checkpoint_seconds:
+            if not self.follows and (finished or time.monotonic() - saved_at >= self.checkpoint_seconds):
                 # The last step is saved too: what follows the loop may be killed as well.
                 size = log_path.stat().st_size if log_path.exists() else 0
                 save_state(
@@ -158,6 +162,8 @@ class Workspace:
                 f"try a lower learning rate or precision fp32; details in {self.path('nonfinite.json')}."
             )
         self._numbers = numbers
+        if self.follows:
+            return
         with self.path(f"{self._log_name}.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **numbers}) + "\n")
 
@@ -185,6 +191,10 @@ class Workspace:
         if done >= total or now - self._last_report >= 0.1:
             self._last_report = now
             self._progress(task, done, total, self._numbers)
+
+    def relay(self, task: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
+        """Tells the terminal what another process has told of its work in this folder."""
+        self._progress(task, done, total, numbers)
 
     def clear_state(self) -> None:
         """Removes checkpoints and shards, when the artifact is whole."""

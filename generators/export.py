@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -100,7 +101,9 @@ def _write_program(path: Path, network: nn.Module, card: GeneratorCard) -> None:
         raise StageError(f"network '{card.network}' cannot be traced ({first}); export as safetensors.") from error
     with path.open("wb") as file:
         torch.export.save(program, file)
-    with path.open("rb") as file:
+    with path.open("rb") as file, warnings.catch_warnings():
+        # Torch 2.11 reads weights into memory that it does not write to.
+        warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
         loaded = torch.export.load(file).module()
     # Other numbers of rows than the one that it was traced with.
     for count in (1, 7):

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import ConfigError, StageError, StillhouseError
+from data.factories import import_factory, in_one_line
 from data.labels import LabelSpace
 from data.random import Seeds, derive_seed, row_seeds
-from generators.factories import import_factory, in_one_line
 
 #: (seeds uint64 (n,), labels (n, ...) in their own units) to n images.
 Function = Callable[[Seeds, npt.NDArray[Any]], Any]
@@ -156,7 +156,7 @@ def load_external(
     """Imports a factory and asks it for the function that makes images.
 
     Args:
-        factory: "module:function", see ``factories.import_factory``; the function is called with the label space, the
+        factory: "module:function", see ``data.factories``; the function is called with the label space, the
             image shape and the options.
         options: keyword arguments of the factory.
         label_space: of the labels that will be asked for.
@@ -166,7 +166,7 @@ def load_external(
         ConfigError: if the factory cannot be imported or is not callable, or takes other options.
         StageError: if it fails.
     """
-    make = import_factory(factory)
+    make = import_factory(factory, "generator.factory")
     try:
         inspect.signature(make).bind(label_space, image_shape, **options)
     except TypeError as error:

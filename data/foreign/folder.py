@@ -6,17 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from data.errors import DataError
 from data.foreign import UNKNOWN_LICENSE, ForeignSet
 from data.foreign.labels import labels_from_texts, seeds_from
 from data.foreign.listing import read_listing
+from data.image_files import read_image_file
 from data.labels import LabelSpace
-
-# Modes that say without doubt what is grey and what is coloured; 16 bits a channel would be cut off.
-_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA"}
-_MOST_PIXELS = 1 << 26
 
 
 def open_folder(
@@ -55,47 +50,7 @@ def read_pictures(paths: list[Path], image_shape: tuple[int, int, int], *, resiz
     """
     images = np.empty((len(paths), *image_shape), np.uint8)
     for place, path in enumerate(paths):
-        images[place] = _read_picture(path, image_shape, resize)
-    return images
-
-
-def _read_picture(path: Path, image_shape: tuple[int, int, int], resize: bool) -> npt.NDArray[np.uint8]:
-    try:
-        with Image.open(path, formats=("PNG", "JPEG")) as picture:
-            return _pixels(path, picture, image_shape, resize)
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        MemoryError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
-        raise DataError(
-            f"{path}: must be a whole PNG or JPEG image ({error}); replace it, or leave its row out."
-        ) from error
-
-
-def _pixels(path: Path, picture: Image.Image, image_shape: tuple[int, int, int], resize: bool) -> npt.NDArray[np.uint8]:
-    """The pixels of an image that is opened but not unpacked yet."""
-    channels, height, width = image_shape
-    if channels not in (1, 3):
-        raise DataError(f"{path}: an image file has 1 or 3 channels, but {channels} are wanted; try an HDF5 file.")
-    if picture.size != (width, height) and not resize:
-        raise DataError(
-            f"{path}: must be {width} x {height} pixels, got {picture.width} x {picture.height}; resize it, "
-            "or set candidates.resize to true."
+        images[place] = read_image_file(
+            path, image_shape, resize=resize, resize_option="set candidates.resize to true", leave_out="its row"
         )
-    if picture.width * picture.height > _MOST_PIXELS:
-        raise DataError(f"{path}: must have at most {_MOST_PIXELS} pixels, got {picture.size}; make it smaller.")
-    if picture.mode not in _MODES:
-        raise DataError(f"{path}: must be grey or RGB with 8 bits, got mode {picture.mode}; convert it.")
-    if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        if picture.getchannel("A").getextrema() != (255, 255):
-            raise DataError(f"{path}: must not be transparent; lay it on a background.")
-    picture = picture.convert("L" if channels == 1 else "RGB")
-    if picture.size != (width, height):
-        picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-    pixels = np.asarray(picture, np.uint8)
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+    return images

@@ -28,6 +28,10 @@ from generators.fidelity.torch_fidelity_metrics import (
 
 #: Images uint8 (n, C, H, W) to outputs (n, K) of a network over the label space: logits, then continuous values.
 Predict = Callable[[Images], npt.NDArray[np.float32]]
+#: Why figures of labels are missing where nobody was asked what the images show.
+NOT_ASKED = (
+    "Labels were not compared with the teacher, as asking it costs something; teacher.judges true asks it here, too."
+)
 
 
 @dataclass(frozen=True)
@@ -37,18 +41,19 @@ class Observed:
     Args:
         labels: a column of the label space, (n, ...).
         features: float32 (n, F).
-        outputs: float32 (n, K) of a network over the label space: logits, then continuous values in their own units.
+        outputs: float32 (n, K) of a network over the label space: logits, then continuous values in their own units;
+            None where none was asked, and then the figures that compare labels with it are not computed.
         logits: float32 (n, S) for the inception score; None where neither network is a classifier.
     """
 
     labels: npt.NDArray[Any]
     features: npt.NDArray[np.float32]
-    outputs: npt.NDArray[np.float32]
+    outputs: npt.NDArray[np.float32] | None
     logits: npt.NDArray[np.float32] | None = None
 
 
 def observe(
-    images: Images, labels: npt.NDArray[Any], label_space: LabelSpace, extract: Extract, predict: Predict
+    images: Images, labels: npt.NDArray[Any], label_space: LabelSpace, extract: Extract, predict: Predict | None
 ) -> Observed:
     """Asks both networks about images, once.
 
@@ -57,10 +62,11 @@ def observe(
         labels: a column of the label space, (n, ...).
         label_space: what labels mean.
         extract: gives features and, if it can, logits.
-        predict: gives the outputs that labels are compared with, whose logits stand in for missing ones.
+        predict: gives the outputs that labels are compared with, whose logits stand in for missing ones; None to ask
+            nobody.
     """
-    extracted, outputs = extract(images), predict(images)
-    own = outputs[:, : label_space.classes] if label_space.has_classes else None
+    extracted, outputs = extract(images), None if predict is None else predict(images)
+    own = outputs[:, : label_space.classes] if outputs is not None and label_space.has_classes else None
     return Observed(labels, extracted.features, outputs, own if extracted.logits is None else extracted.logits)
 
 
@@ -145,10 +151,13 @@ def assess_alone(
     if observed.logits is not None:
         logits = observed.logits
         found["inception_score"] = figure(lambda: inception_score(logits, derive_seed(seed, "score")))
+    outputs = observed.outputs
+    if outputs is None:
+        return found | _not_asked(label_space)
     if label_space.has_classes:
-        found["accuracy"] = figure(lambda: Measured(class_accuracy(observed.outputs, observed.labels, label_space)))
+        found["accuracy"] = figure(lambda: Measured(class_accuracy(outputs, observed.labels, label_space)))
     if label_space.dimensions:
-        scores = label_scores(observed.outputs, observed.labels, label_space)
+        scores = label_scores(outputs, observed.labels, label_space)
         found["label_score"] = [
             {"axis": axis.name, "unit": axis.unit, "value": score, "std": None}
             for axis, score in zip(label_space.dimensions, scores, strict=True)
@@ -156,8 +165,17 @@ def assess_alone(
     if label_space.has_classes and label_space.dimensions:
         sliding = label_windows(observed.labels, reference, label_space, windows)
         groups = [group.generated for part in sliding for group in part.groups]
-        found["class_entropy"] = figure(lambda: class_entropy(observed.outputs[:, : label_space.classes], groups))
+        found["class_entropy"] = figure(lambda: class_entropy(outputs[:, : label_space.classes], groups))
     return found
+
+
+def _not_asked(label_space: LabelSpace) -> dict[str, Any]:
+    """The figures that compare labels with a network, where none was asked."""
+    none = {"value": None, "std": None, "not_computed": NOT_ASKED}
+    found: dict[str, Any] = {"accuracy": none} if label_space.has_classes else {}
+    if label_space.dimensions:
+        found["label_score"] = [{"axis": axis.name, "unit": axis.unit, **none} for axis in label_space.dimensions]
+    return found | ({"class_entropy": none} if label_space.has_classes and label_space.dimensions else {})
 
 
 def assess_held_out(held_out: Observed, label_space: LabelSpace, *, windows: int = 10, seed: int = 0) -> dict[str, Any]:
@@ -184,7 +202,8 @@ def assess_held_out(held_out: Observed, label_space: LabelSpace, *, windows: int
 
 def _rows(observed: Observed, rows: npt.NDArray[np.int64]) -> Observed:
     logits = None if observed.logits is None else observed.logits[rows]
-    return Observed(observed.labels[rows], observed.features[rows], observed.outputs[rows], logits)
+    outputs = None if observed.outputs is None else observed.outputs[rows]
+    return Observed(observed.labels[rows], observed.features[rows], outputs, logits)
 
 
 def headline(found: dict[str, Any]) -> dict[str, float | None]:

@@ -57,6 +57,9 @@ def make_columns() -> Callable[..., dict[str, np.ndarray[Any, Any]]]:
             "split": rng.integers(0, 3, rows, dtype=np.uint8),
             "source_row": rng.permutation(rows),
             "accepted": rng.integers(0, 2, rows, dtype=np.uint8),
+            "view": rng.integers(0, 4, rows),
+            "positive": rng.integers(0, rows, (rows, 2)),
+            "negative": rng.integers(0, rows, (rows, 1)),
         }
         return {name: columns[name] for name in names or columns}
 

@@ -43,3 +43,13 @@ def test_reason_tells_damage_and_unfinished_work(tmp_path):
     assert reason(store, request()) == "damaged: a is missing"
     artifact.folder.rename(artifact.folder.with_name(artifact.fingerprint + ".work"))
     assert reason(store, request()).startswith("unfinished")
+
+
+def test_long_lists_of_changes_are_counted(tmp_path):
+    store = Store(tmp_path)
+    inputs = {f"student {number}": "a" for number in range(8)}
+    store.build(request(inputs=inputs), lambda workspace: {})
+    assert reason(store, request(inputs=dict.fromkeys(inputs, "b"))) == "changed: input student 0 and 7 more"
+    more = {"steps": 4, "net": {"width": 8}, **{f"key{number}": number for number in range(4)}}
+    told = reason(store, request(config=more, inputs={**inputs, "student 3": "b"}))
+    assert told == "changed: steps 3 -> 4 and 4 more, input student 3"

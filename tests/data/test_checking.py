@@ -146,7 +146,7 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], Any], str]] = {
     "missing digests": (lambda f: f.__delitem__("digests"), "digests must have one data set for each column"),
     "short digest": (lambda f: replace(f, "digests/seed", data=np.zeros((1, 8), "u1")), "digests/seed must be uint8"),
     "extra column": (lambda f: f.create_dataset("colour", data=1), "'colour' is not part of the format"),
-    "many groups": (lambda f: [f.create_group(f"g{i}") for i in range(50)], "must have at most 11 members"),
+    "many groups": (lambda f: [f.create_group(f"g{i}") for i in range(50)], "must have at most 14 members"),
     "rows": (lambda f: replace(f, "seed", data=np.zeros(ROWS - 1, "u8")), "same number of rows"),
     "group": (group_for_column, "images must be a data set"),
     "type": (type_for_group, "digests must be a group"),

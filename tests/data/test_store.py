@@ -1,5 +1,6 @@
 """The store: atomic commit, reuse, damage, locks, resume."""
 
+import errno
 import json
 import os
 import subprocess
@@ -173,6 +174,24 @@ def test_unwritable_store_is_one_sentence(tmp_path):
     file.write_text("")
     with pytest.raises(DataError, match="cannot be used"):
         Store(file).build(request(), make_hello)
+
+
+def test_an_error_of_a_stage_is_not_blamed_on_the_store(tmp_path):
+    def failing(number, name):
+        def make(workspace):
+            raise OSError(number, os.strerror(number), name)
+
+        return make
+
+    store = Store(tmp_path / "store")
+    for number in (errno.ENOENT, errno.EACCES):
+        with pytest.raises(StageError, match=r"^teacher failed \(.*/nope.pem'\)\.$"):
+            store.build(request(), failing(number, "/nope.pem"))
+    with pytest.raises(DataError, match=r"the store .* cannot be used .*No space left"):
+        store.build(request(), failing(errno.ENOSPC, None))
+    inside = str(store.folder("teacher", request().fingerprint).with_suffix(".work") / "x")
+    with pytest.raises(DataError, match="must be writable"):
+        store.build(request(), failing(errno.EACCES, inside))
 
 
 def test_manifest_records_what_was_asked(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import pytest
 import torch
@@ -74,6 +75,19 @@ def test_programs_give_the_same_images_for_any_number_of_rows(tmp_path, name, ki
         with torch.inference_mode():
             assert torch.allclose(program(*inputs), network(*inputs), atol=1e-4)
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_warning_of_older_torch_is_no_fault(tmp_path, monkeypatch):
+    load = torch.export.load
+
+    def warns(file):
+        warnings.warn("The given buffer is not writable, and PyTorch does not support it", UserWarning, stacklevel=1)
+        return load(file)
+
+    save(tmp_path, *TRACED[0])
+    monkeypatch.setattr(torch.export, "load", warns)
+    export_generator(tmp_path, tmp_path / "x.pt2", "torch-export")
+    assert (tmp_path / "x.pt2").exists()
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path, monkeypatch):

@@ -1,12 +1,9 @@
-"""Factories: loaded from the user's own modules, identified without importing anything."""
+"""External generators: loaded from the user's own modules."""
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +11,6 @@ import pytest
 from data.errors import ConfigError, StageError
 from data.labels import LabelSpace
 from generators.external import load_external
-from generators.factories import factory_identity
 
 CLASSES = LabelSpace("class", names=("a", "b", "c"))
 SHAPE = (1, 2, 3)
@@ -82,36 +78,3 @@ def test_a_factory_in_the_working_directory_is_loaded_with_its_options(module):
 def test_factories_that_do_not_work_are_refused(module, factory, options, error, sentence):
     with pytest.raises(error, match=sentence):
         load_external(factory, options, CLASSES, SHAPE)
-
-
-def test_identity_is_that_of_the_file_and_imports_nothing(module):
-    before = set(sys.modules)
-    assert factory_identity("renderer_of_tests:make") == hashlib.sha256(module.read_bytes()).hexdigest()
-    kitchen = Path("house_of_tests/rooms/kitchen.py")
-    assert factory_identity("house_of_tests.rooms.kitchen:make") == hashlib.sha256(kitchen.read_bytes()).hexdigest()
-    module.write_text("changed = True\n")
-    assert factory_identity("renderer_of_tests:make") == hashlib.sha256(b"changed = True\n").hexdigest()
-    assert not {name for name in set(sys.modules) - before if "of_tests" in name}
-    nested = Path("spaces_of_tests/inner")
-    nested.mkdir(parents=True)
-    (nested / "leaf.py").write_text("y = 2\n")
-    assert factory_identity("spaces_of_tests.inner.leaf:make") == hashlib.sha256(b"y = 2\n").hexdigest()
-
-
-def test_identity_of_what_has_no_file_is_its_distribution(module):
-    # A namespace package has no file.
-    Path("spaces_of_tests").mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("importlib.metadata.packages_distributions", lambda: {"spaces_of_tests": ["numpy"]})
-        assert factory_identity("spaces_of_tests:make") == f"numpy {np.__version__}"
-    with pytest.raises(ConfigError, match=r"no module 'renderer_of_tests\.absent'"):
-        factory_identity("renderer_of_tests.absent:make")
-    with pytest.raises(ConfigError, match="must lie in a module with a file, or of an installed distribution"):
-        factory_identity("sys:exit")
-
-
-def test_planning_imports_no_torch():
-    code = (
-        "import sys, generators.factories as e; e.factory_identity('data.errors:x'); sys.exit('torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

@@ -1,0 +1,1 @@
+"""Recipes: index arrays over the rows of a set."""
