@@ -34,6 +34,11 @@ class Imitation:
     def __post_init__(self) -> None:
         check_share("imitation", "label_weight", self.label_weight, 0.5)
 
+    @property
+    def learns_labels(self) -> bool:
+        """Whether labels have a weight."""
+        return self.label_weight > 0.0
+
     def __call__(self, batch: Batch, outputs: Tensor, progress: float) -> dict[str, Tensor]:
         """The parts of the loss: ``label`` and ``teacher``."""
         return {

@@ -48,6 +48,11 @@ class JointDistillation:
         check_share("joint_kd", "label_weight", self.label_weight, 0.5)
         check_positive("joint_kd", "scalar_weight", self.scalar_weight, 1.0)
 
+    @property
+    def learns_labels(self) -> bool:
+        """Whether labels have a weight."""
+        return self.alpha < 1.0 or self.label_weight > 0.0
+
     def __call__(self, batch: Batch, outputs: Tensor, progress: float) -> dict[str, Tensor]:
         """The parts of the loss: ``ce``, ``kd``, ``label`` and ``teacher``."""
         classes, values = batch.both()

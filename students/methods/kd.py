@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def kd_loss(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+def kd_loss(logits: Tensor, teacher_logits: Tensor, temperature: float | Tensor) -> Tensor:
     """T^2 KL(softmax(teacher / T) || softmax(student / T)), summed over classes, mean over the batch.
 
     Source: Hinton et al. 2015, section 2; the factor T^2 keeps the gradient's size whatever the temperature.
@@ -20,7 +20,7 @@ def kd_loss(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tenso
     Args:
         logits: student, (B, K).
         teacher_logits: teacher, (B, K); no gradient flows into them.
-        temperature: T > 0.
+        temperature: T > 0; a scalar tensor gets gradients.
 
     Returns:
         A scalar.
@@ -52,6 +52,11 @@ class KnowledgeDistillation:
     def __post_init__(self) -> None:
         check_share("kd", "alpha", self.alpha, 0.9)
         check_positive("kd", "temperature", self.temperature, 4.0)
+
+    @property
+    def learns_labels(self) -> bool:
+        """Whether labels have a weight."""
+        return self.alpha < 1.0
 
     def __call__(self, batch: Batch, outputs: Tensor, progress: float) -> dict[str, Tensor]:
         """The parts of the loss: ``ce`` and ``kd``."""

@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean squared error.
+def residuals(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Outputs minus targets.
 
     Args:
         outputs: predictions, (B, L).
         targets: (B, L), or (B,) where L is 1, in the unit of ``outputs``; no gradient flows into them.
 
     Returns:
-        The mean over batch and axes, a scalar.
+        (B, L), float32 at least.
 
     Raises:
         ValueError: if the shapes do not fit.
@@ -31,7 +31,24 @@ def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
         raise ValueError(
             f"targets must have the shape {tuple(outputs.shape)} of the outputs, got {tuple(targets.shape)}."
         )
-    return (at_least_float32(outputs) - targets.detach()).square().mean()
+    return at_least_float32(outputs) - targets.detach()
+
+
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared error over batch and axes, a scalar; arguments as those of ``residuals``."""
+    return residuals(outputs, targets).square().mean()
+
+
+def row_errors(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Squared error of each row, mean over its axes, (B,); arguments as those of ``residuals``."""
+    return residuals(outputs, targets).square().mean(dim=1)
+
+
+def smooth_l1(differences: Tensor) -> Tensor:
+    """Half the square of each element up to a size of 1, its size less 1/2 beyond."""
+    size = differences.abs()
+    near = size.clamp(max=1.0)
+    return near * (size - near / 2.0)
 
 
 @methods.register("mse")

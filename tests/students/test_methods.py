@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from data.errors import ConfigError
-from students.methods import Batch, fitting_methods, make_method
+from students.methods import (
+    Batch,
+    class_probabilities,
+    fitting_methods,
+    make_method,
+    target_classes,
+    warmed_up,
+)
 from students.methods.ce import cross_entropy
 from students.methods.kd import kd_loss
 from students.methods.mse import squared_error
@@ -143,7 +150,7 @@ def test_joint_kd_is_kd_of_the_class_and_imitation_of_the_scalar() -> None:
 def test_joint_methods_need_both_parts_of_the_label() -> None:
     student, teacher, labels, _ = joint_example()
     for name in ("joint", "joint_kd"):
-        with pytest.raises(ValueError, match="values beside its classes"):
+        with pytest.raises(ValueError, match="batch must have values for this method, got none"):
             make_method(name)(Batch(labels, teacher), student, 0.0)
 
 
@@ -184,3 +191,20 @@ def test_missing_teacher_outputs_are_named() -> None:
     student, _, labels = golden()
     with pytest.raises(ValueError, match="teacher_outputs"):
         make_method("kd")(Batch(labels), student, 0.0)
+
+
+def test_labels_as_targets_and_as_probabilities() -> None:
+    student, teacher, labels = golden()
+    one_hot = class_probabilities(labels, student)
+    assert torch.equal(one_hot, torch.nn.functional.one_hot(labels, 5).double())
+    assert class_probabilities(labels, student.half()).dtype == torch.float32
+    soft = torch.softmax(teacher, 1)
+    assert torch.equal(class_probabilities(soft, student), soft)
+    assert torch.equal(target_classes(labels), labels)
+    assert target_classes(one_hot).tolist() == labels.tolist()
+    assert target_classes(soft).tolist() == teacher.argmax(1).tolist()
+
+
+def test_warm_up_is_linear_and_may_be_none() -> None:
+    assert [warmed_up(step / 10, 0.4) for step in range(6)] == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0, 1.0])
+    assert warmed_up(0.0, 0.0) == 1.0
