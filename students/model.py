@@ -15,9 +15,12 @@ from torch import Tensor, nn
 from data.checkpoint import load_weights, save_weights
 from data.compute import Compute
 from data.errors import ConfigError, DataError
+from data.factories import check_trusted
 from data.files import write_json
 from data.labels import LabelSpace
+from students.methods import Features
 from students.networks import ImageShape, make_network
+from students.preprocessing import Preprocessing
 
 WEIGHTS = "model.safetensors"
 CARD = "model.json"
@@ -37,6 +40,9 @@ class ImageModel(nn.Module):
         label_mean: mean of the training labels in their own units, 0 for classes: one number for all outputs, or
             one an output, (K,).
         label_std: standard deviation of the training labels in their own units, 1 for classes; of the same shape.
+
+    Where the card has a "preprocessing", images are brought to the size and channels that the network takes first;
+    mean and standard deviation of pixels are those of its channels.
     """
 
     pixel_mean: Tensor
@@ -56,6 +62,11 @@ class ImageModel(nn.Module):
         super().__init__()
         self.network = network
         self.card = dict(card)
+        self.preprocess: nn.Module = nn.Identity()
+        if self.card.get("preprocessing"):
+            preprocessing = Preprocessing.from_dict(self.card["preprocessing"])
+            channels, height, width = self.card["image_shape"]
+            self.preprocess = preprocessing.module((channels, height, width))
         self.register_buffer("pixel_mean", torch.tensor(np.asarray(pixel_mean, np.float32)))
         self.register_buffer("pixel_std", torch.tensor(_spread(pixel_std)))
         self.register_buffer("label_mean", torch.tensor(np.asarray(label_mean, np.float32)))
@@ -67,10 +78,18 @@ class ImageModel(nn.Module):
         return LabelSpace.from_dict(self.card["label_space"])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Maps images, uint8 (B, C, H, W), to float32 (B, K): logits, then predictions in the labels' own units."""
-        normalised = (images.float() - self.pixel_mean[:, None, None]) / self.pixel_std[:, None, None]
-        outputs: Tensor = self.network(normalised).float() * self.label_std + self.label_mean
-        return outputs
+        """Maps images to float32 (B, K): logits, then predictions in the labels' own units.
+
+        Args:
+            images: (B, C, H, W), uint8, or floating point grey levels 0..255, through which gradients flow.
+        """
+        return self.standard_outputs(images) * self.label_std + self.label_mean
+
+    def standard_outputs(self, images: Tensor) -> Tensor:
+        """What ``standardised`` makes of the outputs for images, straight from the network."""
+        normalised = (self.preprocess(images.float()) - self.pixel_mean[:, None, None]) / self.pixel_std[:, None, None]
+        outputs: Tensor = self.network(normalised)
+        return outputs.float()
 
     @property
     def feature_size(self) -> int:
@@ -93,19 +112,57 @@ class ImageModel(nn.Module):
         Raises:
             ConfigError: if the network has no linear layer.
         """
-        seen: list[Tensor] = []
-
-        def keep(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            del layer
-            seen.append(inputs[0])
-
-        handle = self._last_linear().register_forward_pre_hook(keep)
+        read: list[Tensor] = []
+        handle = self._last_linear().register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
         try:
             self(images)
         finally:
             handle.remove()
-        features = seen[-1].float()
-        return features if features.ndim == 2 else features.flatten(1, -2).mean(dim=1)
+        return _pooled(read[-1])
+
+    def with_features(self, images: Tensor) -> tuple[Tensor, Features]:
+        """Outputs and features of one forward pass, with gradients where they are on.
+
+        Feature maps are found by watching every layer: what a layer gives counts if it has the image's proportions,
+        and the last one of each resolution is kept, those of 1x1 left out. Networks that work on tokens have none.
+
+        Args:
+            images: as ``forward`` takes them.
+
+        Returns:
+            The outputs (B, K), and the features in float32.
+
+        Raises:
+            ConfigError: if the network has no linear layer.
+        """
+        read: list[Tensor] = []
+        maps: dict[tuple[int, int], Tensor] = {}
+        height, width = self.input_shape(images)
+
+        def watch(layer: nn.Module, inputs: tuple[Any, ...], given: Any) -> None:
+            del layer, inputs
+            if not isinstance(given, Tensor) or given.ndim != 4 or given.shape[2] * given.shape[3] == 1:
+                return
+            rows, columns = given.shape[2:]
+            if rows <= height and columns <= width and 0.7 <= (rows * width) / (columns * height) <= 1.43:
+                maps[rows, columns] = given
+
+        handles = [layer.register_forward_hook(watch) for layer in self.network.modules()]
+        handles.append(self._last_linear().register_forward_pre_hook(lambda _, inputs: read.append(inputs[0])))
+        try:
+            outputs: Tensor = self(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+        ordered = sorted(maps.items(), key=lambda item: -item[0][0] * item[0][1])
+        return outputs, Features(_pooled(read[-1]), tuple(found.float() for _, found in ordered))
+
+    def input_shape(self, images: Tensor) -> tuple[int, int]:
+        """Height and width at which the network sees images (B, C, H, W)."""
+        channels, height, width = images.shape[1:]
+        if not self.card.get("preprocessing"):
+            return height, width
+        return Preprocessing.from_dict(self.card["preprocessing"]).input_shape((channels, height, width))[1:]
 
     def _last_linear(self) -> nn.Linear:
         return last_linear(self.network, self.card.get("network", type(self.network).__name__))
@@ -124,10 +181,15 @@ def last_linear(network: nn.Module, name: str) -> nn.Linear:
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise ConfigError(
-            f"a network must have a linear layer to give features, got '{name}' without one; "
-            f"try ratio.features 'classifier'."
+            f"a network must have a linear layer to give features, got '{name}' without one; try another network, a "
+            "method that compares outputs alone, such as 'kd', or, for the density ratio, ratio.features 'classifier'."
         )
     return linear[-1]
+
+
+def _pooled(features: Tensor) -> Tensor:
+    features = features.float()
+    return features if features.ndim == 2 else features.flatten(1, -2).mean(dim=1)
 
 
 def _spread(std: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -143,6 +205,7 @@ def build_model(
     pixel_std: npt.ArrayLike,
     label_mean: npt.ArrayLike = 0.0,
     label_std: npt.ArrayLike = 1.0,
+    preprocessing: Preprocessing | None = None,
 ) -> ImageModel:
     """A new model; its weights come from torch's global generator.
 
@@ -155,16 +218,21 @@ def build_model(
         pixel_std: (C,) in grey levels.
         label_mean: () or (K,), in the labels' own units; see ``label_statistics``.
         label_std: of the same shape, in the labels' own units.
+        preprocessing: what the network wants of images where it is not what they are; pixel statistics are then those
+            of the channels that it takes.
 
     Raises:
-        ConfigError: for an unknown network or option.
+        ConfigError: for an unknown network or option, or images that cannot be brought to what the network takes.
     """
-    card = {
+    card: dict[str, Any] = {
         "network": network,
         "options": dict(options or {}),
         "image_shape": list(image_shape),
         "label_space": label_space.to_dict(),
     }
+    if preprocessing is not None:
+        card["preprocessing"] = preprocessing.to_dict()
+        image_shape = preprocessing.input_shape(image_shape)
     module = make_network(network, options, image_shape, label_space.outputs)
     return ImageModel(module, card, pixel_mean, pixel_std, label_mean, label_std)
 
@@ -226,19 +294,46 @@ def load_model(folder: Path, compute: Compute) -> ImageModel:
 
     Raises:
         DataError: if the files are missing, damaged or do not fit each other.
+        ConfigError: if the card names a factory that is not trusted, see ``data.factories``.
     """
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        label_space = LabelSpace.from_dict(card["label_space"])
-        channels, height, width = card["image_shape"]
-        name, options = card["network"], card["options"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(
             f"model card {folder / CARD} must be readable, got {type(error).__name__} ({error}); train the model again."
         ) from error
-    blank = np.ones(channels)
-    scale = np.ones(() if label_space.kind in ("class", "scalar") else label_space.outputs)
-    model = build_model(name, options, (channels, height, width), label_space, blank, blank, scale, scale)
+    model = model_of_card(card, f"model card {folder / CARD}")
     load_weights(folder / WEIGHTS, model)
     compute.place(model)
     return model.eval()
+
+
+def model_of_card(card: Any, where: str) -> ImageModel:
+    """A model as its card describes it; weights and statistics are still to be loaded.
+
+    Args:
+        card: what ``ImageModel.card`` holds, perhaps damaged.
+        where: where it is from, for messages.
+
+    Raises:
+        DataError: if it is no such card.
+        ConfigError: if it names a factory that is not trusted, see ``data.factories``.
+    """
+    try:
+        label_space = LabelSpace.from_dict(card["label_space"])
+        channels, height, width = (int(size) for size in card["image_shape"])
+        name, options = str(card["network"]), dict(card["options"])
+        preprocessing = Preprocessing.from_dict(card["preprocessing"]) if card.get("preprocessing") else None
+        input_shape = (preprocessing or Preprocessing()).input_shape((channels, height, width))
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        raise DataError(
+            f"{where} must be readable, got {type(error).__name__} ({error}); train the model again."
+        ) from error
+    if name == "factory":
+        check_trusted(str(options.get("factory", "")), where)
+    image_shape = (channels, height, width)
+    blank = np.ones(input_shape[0])
+    scale = np.ones(() if label_space.kind in ("class", "scalar") else label_space.outputs)
+    model = build_model(name, options, image_shape, label_space, blank, blank, scale, scale, preprocessing)
+    model.card = dict(card)
+    return model

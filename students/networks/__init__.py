@@ -24,7 +24,8 @@ def make_network(name: str, options: Mapping[str, Any] | None, image_shape: Imag
 
     Args:
         name: a registered network.
-        options: its options, such as ``{"depth": 20, "width": 16}``.
+        options: its options, such as ``{"depth": 20, "width": 16}``; "torchvision", "timm" and "factory" hand those
+            that they do not know on to the library or function.
         image_shape: channels, height and width.
         outputs: number of outputs K.
 
@@ -37,4 +38,9 @@ def make_network(name: str, options: Mapping[str, Any] | None, image_shape: Imag
     build = networks.get(name)
     parameters = inspect.signature(build).parameters.values()
     defaults = {item.name: item.default for item in parameters if item.kind is item.KEYWORD_ONLY}
-    return build(image_shape, outputs, **check_options(f"network '{name}'", options or {}, defaults))
+    given = dict(options or {})
+    # A network that takes any options hands the rest of them on to what it builds.
+    handed_on = {}
+    if any(item.kind is item.VAR_KEYWORD for item in parameters):
+        handed_on = {key: given.pop(key) for key in options or {} if key not in defaults}
+    return build(image_shape, outputs, **check_options(f"network '{name}'", given, defaults), **handed_on)

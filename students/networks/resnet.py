@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from data.errors import ConfigError
 from students.networks import ImageShape, networks
+from students.networks._small_images import check_side, start_weights
 
 
 class BasicBlock(nn.Module):
@@ -40,7 +41,7 @@ class BasicBlock(nn.Module):
 
 
 @networks.register("resnet")
-def build(image_shape: ImageShape, outputs: int, *, depth: int = 20, width: int = 16) -> nn.Module:
+def build(image_shape: ImageShape, outputs: int, *, depth: int = 20, width: int = 16, stem: int = 0) -> nn.Module:
     """Three stages of basic blocks with w, 2w and 4w channels, halving the image twice, then the global average.
 
     Differs from the paper in: shortcuts between stages are 1x1 convolutions (its option B), not padding with zeros.
@@ -50,6 +51,8 @@ def build(image_shape: ImageShape, outputs: int, *, depth: int = 20, width: int 
         outputs: number of outputs K.
         depth: layers, 6n + 2: 8, 14, 20, 32, 44, 56, 110.
         width: channels w of the first stage.
+        stem: channels of the first convolution; 0 takes w. The "x4" networks of Tian, Krishnan and Isola (2020, arXiv
+            1910.10699) have width 64 and stem 32.
 
     Returns:
         A network that maps (B, C, H, W) to (B, K).
@@ -62,21 +65,17 @@ def build(image_shape: ImageShape, outputs: int, *, depth: int = 20, width: int 
         raise ConfigError(f"option 'depth' of network 'resnet' must be 6n + 2 with n >= 1, got {depth}; try {near}.")
     if width < 1:
         raise ConfigError(f"option 'width' of network 'resnet' must be at least 1, got {width}; try 16.")
-    channels, height, columns = image_shape
-    if min(height, columns) < 8:
-        raise ConfigError(f"network 'resnet' must have images of at least 8x8, got {height}x{columns}; try 'convnet'.")
+    if stem < 0:
+        raise ConfigError(f"option 'stem' of network 'resnet' must be at least 0, got {stem}; try {width // 2}.")
+    check_side("resnet", image_shape)
+    previous = stem or width
     layers: list[nn.Module] = [
-        nn.Conv2d(channels, width, 3, 1, 1, bias=False),
-        nn.BatchNorm2d(width),
+        nn.Conv2d(image_shape[0], previous, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(previous),
         nn.ReLU(inplace=True),
     ]
-    previous = width
     for stage in range(3):
         for number in range((depth - 2) // 6):
             layers.append(BasicBlock(previous, width << stage, 2 if stage and not number else 1))
             previous = width << stage
-    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(previous, outputs))
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return network
+    return start_weights(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(previous, outputs)))

@@ -44,7 +44,7 @@ def test_a_model_normalises_its_images_and_scales_its_outputs() -> None:
     torch.testing.assert_close(model(images), model.network(normalised) * 30.0 + 45.0, rtol=1e-4, atol=1e-2)
 
 
-@pytest.mark.parametrize("name", networks.names())
+@pytest.mark.parametrize("name", [name for name in networks.names() if name != "factory"])
 def test_features_are_what_the_last_linear_layer_reads(name: str) -> None:
     model = build_model(name, None, (2, 8, 8), CLASSES, [10.0, 20.0], [2.0, 3.0]).eval().requires_grad_(False)
     images = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (4, 2, 8, 8)).astype(np.uint8))
@@ -58,9 +58,12 @@ def test_features_are_what_the_last_linear_layer_reads(name: str) -> None:
 
 def test_a_network_without_a_linear_layer_has_no_features() -> None:
     model = ImageModel(torch.nn.Conv2d(1, 3, 8), {"label_space": CLASSES.to_dict()}, [0.0], [1.0])
-    with pytest.raises(ConfigError, match="must have a linear layer to give features, got 'Conv2d' without one"):
+    with pytest.raises(
+        ConfigError,
+        match="must have a linear layer to give features, got 'Conv2d' without one; try another network, a method",
+    ):
         model.features(torch.zeros(1, 1, 8, 8, dtype=torch.uint8))
-    with pytest.raises(ConfigError, match=r"try ratio\.features 'classifier'"):
+    with pytest.raises(ConfigError, match=r"'kd', or, for the density ratio, ratio\.features 'classifier'"):
         _ = model.feature_size
 
 
@@ -76,6 +79,49 @@ def test_features_of_many_places_are_averaged_over_them() -> None:
     model = ImageModel(Places(), {"label_space": CLASSES.to_dict()}, np.zeros(3), np.ones(3)).eval()
     images = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
     torch.testing.assert_close(model.features(images), images.float().mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("name", ["resnet", "convnet"])
+def test_outputs_and_features_of_one_pass(name: str) -> None:
+    model = build_model(name, None, (2, 16, 16), SCALAR, [10.0, 20.0], [2.0, 3.0], 4.0, 5.0)
+    images = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (4, 2, 16, 16)).astype(np.uint8))
+    passes: list[torch.Tensor] = []
+    handle = model.network.register_forward_hook(lambda _, inputs, outputs: passes.append(outputs))
+    outputs, features = model.with_features(images)
+    handle.remove()
+    assert len(passes) == 1
+    torch.testing.assert_close(outputs, passes[0] * 5.0 + 4.0)
+    assert [tuple(found.shape[2:]) for found in features.maps] == [(16, 16), (8, 8), (4, 4)]
+    # The pooled features are the mean of the last map, as both networks end with the global average.
+    torch.testing.assert_close(features.pooled, features.maps[-1].mean(dim=(2, 3)))
+    gradients = torch.autograd.grad(features.maps[0].sum() + outputs.sum(), next(iter(model.network.parameters())))
+    assert gradients[0].abs().sum() > 0
+    assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in model.modules())
+
+
+def test_the_map_of_a_resolution_is_the_last_one_after_its_activation() -> None:
+    model = build_model("convnet", {"channels": 3, "blocks": 2}, (1, 8, 8), CLASSES, [60.0], [50.0]).eval()
+    images = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (4, 1, 8, 8)).astype(np.uint8))
+    normalised = (images.float() - 60.0) / 50.0
+    convolution, norm, activation, pool, *_ = list(model.network)
+    first = activation(norm(convolution(normalised)))
+    _, features = model.with_features(images)
+    torch.testing.assert_close(features.maps[0], first)
+    torch.testing.assert_close(features.maps[1].mean(dim=(2, 3)), model.features(images))
+    assert features.maps[1].shape == pool(first).shape
+
+
+def test_what_lacks_the_proportions_of_the_image_is_no_feature_map() -> None:
+    class Tokens(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heads, self.last = torch.nn.Unflatten(1, (1, 3, 16)), torch.nn.Linear(48, 3)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.last(self.heads(images.flatten(1)).flatten(1))
+
+    model = ImageModel(Tokens(), {"label_space": CLASSES.to_dict()}, np.zeros(3), np.ones(3))
+    assert model.with_features(torch.zeros(2, 3, 4, 4))[1].maps == ()
 
 
 def labels_of(space: LabelSpace, count: int = 12) -> npt.NDArray[Any]:
