@@ -21,6 +21,7 @@ EXPERIMENT = {
     "fidelity": {"images": 60},
     "ratio": {"pool_rounds": 2, "widths": [32], "steps": 20},
     "candidates": {"per_label": 4096, "burn_in": 64},
+    "assess": {"latency_batches": [1], "latency_repeats": 2},
     "distill": {
         "students": [{"name": "small", "network": "convnet", "options": {"channels": 2}}],
         "methods": [{"name": "kd"}],
@@ -65,12 +66,12 @@ def kill_during(stage, config, store, moment):
 
 
 def digests(store, summary):
-    """SHA-256 of every file of every artifact, but for the report, which tells how long the stages took."""
+    """SHA-256 of every file of every artifact, but for the report and the latencies, which tell how long it took."""
     found = {}
     for stage in summary["stages"]:
         if stage["stage"] != "report":
             manifest = json.loads(Path(stage["path"], "manifest.json").read_text())
-            found[stage["key"]] = manifest["files"]
+            found[stage["key"]] = {name: file for name, file in manifest["files"].items() if name != "latency.json"}
     return found
 
 
