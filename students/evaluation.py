@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from data.compute import Compute
     from students.model import ImageModel
 
-Metric = Literal["accuracy", "mae", "error"]
+Metric = Literal["accuracy", "mae", "rmse", "error"]
 
 #: Unit of errors that are shares of the range of their axis, so that axes of different units can be averaged.
 OF_RANGE = "% of range"
@@ -26,7 +26,8 @@ class Figure:
     """One measured number.
 
     Args:
-        metric: "accuracy", or "mae" (mean absolute error).
+        metric: "accuracy", "mae" (mean absolute error), or "rmse" (root mean squared error, at least as large; much
+            larger where a few errors are large).
         value: in ``unit``.
         unit: "%", "% of range", or the unit of the label.
         of: the axis that it is of; empty for a figure of whole labels.
@@ -86,6 +87,8 @@ def figures(
     class+scalar  accuracy in percent; then the mean absolute error in the scalar's unit
     ============  ==============================================================================================
 
+    Last come the root mean squared errors of the scalar, or of each axis, in the same units.
+
     Args:
         outputs: (N, K) logits, then predictions in their own units; N at least 1.
         labels: a column of the label space, N rows.
@@ -102,17 +105,23 @@ def figures(
         right = outputs[:, :classes].argmax(axis=1) == label_space.class_part(labels)
         found.append(Figure("accuracy", 100.0 * float(np.mean(right)), "%"))
     wrong = np.abs(outputs[:, classes:].astype(np.float64) - label_space.continuous_part(labels))
-    errors = [float(np.mean(wrong[:, place])) for place in range(len(label_space.dimensions))]
+    errors = [float(error) for error in wrong.mean(axis=0)]
     if label_space.kind == "vector":
         found.append(Figure("mae", float(np.mean(_of_range(errors, label_space))), OF_RANGE))
-    for axis, error in zip(label_space.dimensions, errors, strict=True):
-        found.append(Figure("mae", error, axis.unit, axis.name if label_space.kind == "vector" else ""))
+    squared = [float(error) for error in np.sqrt(np.square(wrong).mean(axis=0))]
+    of_axes: tuple[tuple[Metric, list[float]], ...] = (("mae", errors), ("rmse", squared))
+    for metric, values in of_axes:
+        for axis, value in zip(label_space.dimensions, values, strict=True):
+            found.append(Figure(metric, value, axis.unit, axis.name if label_space.kind == "vector" else ""))
     return tuple(found)
 
 
 def headlines(found: Sequence[Figure]) -> tuple[Figure, ...]:
-    """The figures that are results of their own: those of whole labels, which are two for class+scalar, else one."""
-    return tuple(figure for figure in found if not figure.of)
+    """The figures that are results of their own: those of whole labels, which are two for class+scalar, else one.
+
+    Root mean squared errors are none: they stand beside the mean absolute errors.
+    """
+    return tuple(figure for figure in found if not figure.of and figure.metric != "rmse")
 
 
 def selection_metric(label_space: LabelSpace) -> Metric:
@@ -147,7 +156,7 @@ def score(
     metric = selection_metric(label_space)
     if metric != "error":
         return metric, found[0].value
-    accuracy, error = found
+    accuracy, error = headlines(found)
     return metric, 100.0 - accuracy.value + float(_of_range([error.value], label_space)[0])
 
 

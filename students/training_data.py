@@ -1,9 +1,8 @@
-"""What a student learns from: real rows, and synthetic rows as a fixed share of each batch."""
+"""What a student learns from, on the device: real rows, and synthetic rows as a fixed share of each batch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,73 +10,36 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from data.batches import Batches
 from data.compute import Compute
-from data.errors import ConfigError, DataError
 from data.labels import LabelSpace
 from data.random import derive_seed
+from data.views import ViewRule
+from students.augmentation import Augmentation
 from students.methods import Batch
+from students.row_order import RowOrder, batch_shares, check_shared
+from students.rows import Rows, TrainingData, check_rows, error_statistics
+from students.team import ALONE, Team
 
+__all__ = [
+    "DeviceBatches", "Rows", "TrainingData", "batch_shares", "check_rows", "check_shared", "error_statistics",
+    "smoothed",
+]  # fmt: skip
 
-@dataclass(frozen=True)
-class Rows:
-    """Images with their labels and, where a method needs them, the teacher's outputs.
-
-    Args:
-        images: uint8 (N, C, H, W); may be a memory map.
-        labels: a column of the label space, N rows.
-        teacher_outputs: float32 (N, K) of the clean images, logits and then predictions in the labels' own units.
-        soft_labels: whether the teacher's probabilities (softmax of its logits) stand in for the classes of the
-            labels, in every method.
-    """
-
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[Any]
-    teacher_outputs: npt.NDArray[np.float32] | None = None
-    soft_labels: bool = False
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Real rows and, perhaps, synthetic ones."""
-
-    real: Rows
-    synthetic: Rows | None = None
-
-    @property
-    def parts(self) -> list[Rows]:
-        """The rows that are there, the real ones first."""
-        return [self.real] if self.synthetic is None else [self.real, self.synthetic]
-
-
-def batch_shares(batch_size: int, real_fraction: float, parts: int) -> list[int]:
-    """Rows of each part in every batch.
-
-    Args:
-        batch_size: rows a batch.
-        real_fraction: share of real rows where there are synthetic ones, in (0, 1).
-        parts: 1 (real rows only) or 2.
-
-    Raises:
-        ConfigError: if a part would get no row.
-    """
-    if parts == 1:
-        return [batch_size]
-    real = round(batch_size * real_fraction)
-    if not 0 < real < batch_size:
-        raise ConfigError(
-            f"real_fraction must leave both kinds of rows in a batch of {batch_size}, got {real_fraction}; try 0.5."
-        )
-    return [real, batch_size - real]
+#: Names of the parts, as errors and seeds have them.
+PARTS = ("real", "synthetic")
 
 
 class DeviceBatches:
     """All rows on the device as uint8, and the batch of any step as a pure function of (seed, step).
 
+    With groups every part has its own comparisons, so that one of them is of real rows or of synthetic ones; they are
+    drawn once and shuffled in each pass. With views the student sees the very view that the teacher answered, chosen
+    anew for every row and step, and is not shifted or mirrored again.
+
     Args:
         data: what to learn from.
         label_space: what labels mean.
-        batch_size: rows a batch.
+        batch_size: images a batch.
         real_fraction: share of real rows in a batch where there are synthetic ones.
         seed: makes the order of rows; that of the real ones does not depend on the synthetic ones.
         label_mean: subtracted from continuous labels and from teacher outputs, in their own units; one number, or
@@ -85,8 +47,14 @@ class DeviceBatches:
         label_std: continuous labels and teacher outputs are divided by it; of the same shape, with 1 for logits.
         teacher_outputs: whether the batches carry the teacher's outputs.
         compute: where.
+        groups: sizes (p, q) of the groups that are compared; None where rows come singly.
+        augmentation: of the images.
+        fill: grey level of holes, (C,); needed for cutout alone.
+        label_smoothing: share of a hard class label that is spread over all classes; soft labels stay as they are.
+        team: of which this process takes its share of every part of every batch.
 
     Raises:
+        ConfigError: if groups do not fit, or the batch cannot be shared evenly.
         DataError: if rows do not fit each other or the label space, or teacher outputs are needed and missing.
     """
 
@@ -102,28 +70,47 @@ class DeviceBatches:
         label_std: Tensor | float,
         teacher_outputs: bool,
         compute: Compute,
+        groups: tuple[int, int] | None = None,
+        augmentation: Augmentation | None = None,
+        fill: Tensor | None = None,
+        label_smoothing: float = 0.0,
+        team: Team = ALONE,
     ) -> None:
-        for name, rows in zip(("real", "synthetic"), data.parts, strict=False):
+        for name, rows in zip(PARTS, data.parts, strict=False):
             check_rows(rows, data.real.images.shape[1:], label_space, f"{name} rows", teacher_outputs)
-        shares = batch_shares(batch_size, real_fraction, len(data.parts))
-        self._compute = compute
-        self._offsets = [0, len(data.real.images)]
-        self._batches = [
-            Batches(len(rows.images), share, derive_seed(seed, name))
-            for name, rows, share in zip(("real", "synthetic"), data.parts, shares, strict=False)
+        self._compute, self._seed, self._groups = compute, seed, groups
+        self._rng = compute.generator(seed)
+        self._augmentation, self._fill = augmentation or Augmentation(), fill
+        self._classes, self._smoothing = label_space.classes, label_smoothing
+        group_size = 1 if groups is None else sum(groups)
+        counts = batch_shares(batch_size, real_fraction, len(data.parts), group_size)
+        check_shared(counts, team.size, group_size)
+        #: Rows of each part in a batch of this process, the real ones first.
+        self.shares = [count * group_size // team.size for count in counts]
+        self._team = team
+        self._orders = [
+            RowOrder(rows, count, groups, derive_seed(seed, name), name)
+            for name, rows, count in zip(PARTS, data.parts, counts, strict=False)
         ]
+        self._offsets = [0, len(data.real.images)]
         self._images = self._joined([rows.images for rows in data.parts])
         mean, std = (
             torch.as_tensor(item, dtype=torch.float32, device=compute.device).expand(label_space.outputs)
             for item in (label_mean, label_std)
         )
-        answers = [rows.teacher_outputs for rows in data.parts if rows.teacher_outputs is not None]
-        self._teacher = (self._joined(answers).float() - mean) / std if teacher_outputs else None
+        self._rule = data.real.views if teacher_outputs else None
+        self._views = 1
+        self._teacher: Tensor | None = None
+        if teacher_outputs:
+            answers = [rows.teacher_outputs for rows in data.parts if rows.teacher_outputs is not None]
+            self._views = len(answers[0]) if self._rule else 1
+            flat = [answer.reshape(-1, label_space.outputs) for answer in answers]
+            self._teacher = (self._joined(flat).float() - mean) / std
         self._values: Tensor | None = None
         if not label_space.has_classes:
             self._labels = (self._joined([rows.labels for rows in data.parts]).float() - mean) / std
             return
-        self._labels = self._classes(data.parts, label_space)
+        self._labels = self._class_labels(data.parts, label_space)
         if label_space.dimensions:
             first = label_space.classes
             values = [label_space.continuous_part(rows.labels).astype(np.float32) for rows in data.parts]
@@ -132,7 +119,7 @@ class DeviceBatches:
     def _joined(self, arrays: Sequence[npt.NDArray[Any]]) -> Tensor:
         return torch.cat([torch.from_numpy(np.array(array)).to(self._compute.device) for array in arrays])
 
-    def _classes(self, parts: Sequence[Rows], label_space: LabelSpace) -> Tensor:
+    def _class_labels(self, parts: Sequence[Rows], label_space: LabelSpace) -> Tensor:
         """Classes int64 (N,), or probabilities float32 (N, C) where some of the parts have soft labels."""
         classes = [self._joined([label_space.class_part(rows.labels)]) for rows in parts]
         if not any(rows.soft_labels for rows in parts):
@@ -140,48 +127,85 @@ class DeviceBatches:
         probabilities = []
         for rows, own in zip(parts, classes, strict=True):
             if rows.soft_labels and rows.teacher_outputs is not None:
-                logits = self._joined([rows.teacher_outputs[:, : label_space.classes]])
-                probabilities.append(logits.float().softmax(dim=1))
+                logits = self._joined([rows.teacher_outputs[..., : label_space.classes]])
+                found = logits.float().softmax(dim=-1)
+                # Of views the mean of their probabilities: a label is of the image.
+                probabilities.append(found if found.ndim == 2 else found.mean(dim=0))
             else:
-                probabilities.append(torch.nn.functional.one_hot(own, label_space.classes).float())
+                probabilities.append(smoothed(own, label_space.classes, self._smoothing))
         return torch.cat(probabilities)
 
+    def targets(self, part: int) -> tuple[Tensor, Tensor | None]:
+        """What the losses of all rows of a part compare with, whichever batch they come in.
+
+        Args:
+            part: 0 for the real rows, 1 for the synthetic ones.
+
+        Returns:
+            Labels (N, K): class probabilities, soft or smoothed as in the batches, and then standardised values; and
+            the teacher's standardised outputs (N, K), of views their mean, or None without teacher outputs.
+        """
+        counts = [order.rows for order in self._orders]
+        own = slice(sum(counts[:part]), sum(counts[: part + 1]))
+        labels = self._labels[own]
+        if self._classes and labels.ndim == 1:
+            labels = smoothed(labels, self._classes, self._smoothing)
+        columns = [labels.reshape(len(labels), -1), *([] if self._values is None else [self._values[own]])]
+        teacher = None
+        if self._teacher is not None:
+            real = self._views * counts[0]
+            teacher = self._teacher[:real] if part == 0 else self._teacher[real:]
+            teacher = teacher.reshape(-1, counts[part], teacher.shape[1]).mean(dim=0)
+        return torch.cat(columns, dim=1), teacher
+
+    def rows_at(self, step: int) -> dict[str, list[int]]:
+        """Row numbers of the batch of ``step``, by part and in the order of the batch."""
+        return {name: order.at(step).tolist() for name, order in zip(PARTS, self._orders, strict=False)}
+
     def at(self, step: int) -> tuple[Tensor, Batch]:
-        """Images, uint8 (B, C, H, W), and what else is known of the batch of ``step``; real rows first."""
-        rows = np.concatenate(
-            [batches.at(step) + offset for batches, offset in zip(self._batches, self._offsets, strict=False)]
-        )
-        index = torch.from_numpy(rows).to(self._compute.device, non_blocking=True)
-        teacher, values = (None if column is None else column[index] for column in (self._teacher, self._values))
-        return self._images[index], Batch(self._labels[index], teacher, values)
+        """Augmented images (B, C, H, W) and what else is known of the batch of ``step``; real rows first.
+
+        Images are uint8 grey levels, or float32 ones where they have holes.
+        """
+        rng = self._rng.manual_seed(derive_seed(self._seed, "augment", step, *self._team.own_seed))
+        orders = zip(self._orders, self._offsets, strict=False)
+        rows = [self._team.share(order.at(step)) + offset for order, offset in orders]
+        index = torch.from_numpy(np.concatenate(rows)).to(self._compute.device, non_blocking=True)
+        images = self._images.index_select(0, index)
+        if self._rule is None:
+            images, answered = self._augmentation.moved(images, rng), index
+        else:
+            images, answered = self._viewed(images, index, self._rule, rng)
+        if self._fill is not None:
+            images = self._augmentation.cut(images, self._fill, rng)
+        labels = self._labels.index_select(0, index)
+        if self._smoothing and self._classes and labels.ndim == 1:
+            labels = smoothed(labels, self._classes, self._smoothing)
+        teacher = None if self._teacher is None else self._teacher.index_select(0, answered)
+        values = None if self._values is None else self._values.index_select(0, index)
+        return images, Batch(labels, teacher, values, groups=self._groups)
+
+    def _viewed(self, images: Tensor, index: Tensor, rule: ViewRule, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A view of each real image, synthetic ones augmented as ever, and the rows of the teacher's answers."""
+        real = self.shares[0]
+        own = index[:real]
+        view = torch.randint(0, self._views, (real,), generator=rng, device=images.device)
+        seen = [rule(images[:real], own, view), self._augmentation.moved(images[real:], rng)]
+        # Answers of views lie view by view, those of synthetic rows behind them.
+        before = (self._views - 1) * self._offsets[1]
+        return torch.cat(seen), torch.cat([view * self._offsets[1] + own, index[real:] + before])
 
 
-def check_rows(
-    rows: Rows, image_shape: Sequence[int], label_space: LabelSpace, where: str, teacher_outputs: bool
-) -> None:
-    """Checks that rows fit each other, the images' shape and the label space.
+def smoothed(classes: Tensor, count: int, share: float) -> Tensor:
+    """Classes as probabilities, of which ``share`` is spread evenly over all (Szegedy et al., 2016, section 7).
 
-    Raises:
-        DataError: naming ``where`` and what does not fit.
+    Args:
+        classes: int64 (B,).
+        count: number of classes C.
+        share: in [0, 1).
+
+    Returns:
+        float32 (B, C).
     """
-    count = len(rows.images)
-    if rows.images.dtype != np.uint8 or rows.images.shape[1:] != tuple(image_shape) or not count:
-        raise DataError(
-            f"{where}: images must be uint8 (N, {', '.join(map(str, image_shape))}) with N >= 1, "
-            f"got {rows.images.dtype} {rows.images.shape}."
-        )
-    if rows.labels.shape != (count, *label_space.label_shape):
-        raise DataError(
-            f"{where}: labels must have shape {(count, *label_space.label_shape)}, got {rows.labels.shape}."
-        )
-    label_space.check(rows.labels, where)
-    if rows.soft_labels and not label_space.has_classes:
-        raise DataError(f"{where}: soft labels must be of classes, got {label_space.kind} labels; try hard labels.")
-    if teacher_outputs or rows.soft_labels:
-        if rows.teacher_outputs is None:
-            raise DataError(f"{where}: teacher outputs must be there for this method or these labels, got none.")
-        if rows.teacher_outputs.shape != (count, label_space.outputs):
-            raise DataError(
-                f"{where}: teacher outputs must have shape ({count}, {label_space.outputs}), "
-                f"got {rows.teacher_outputs.shape}."
-            )
+    probabilities = torch.full((len(classes), count), share / count, device=classes.device)
+    return probabilities.scatter_(1, classes[:, None], 1.0 - share + share / count)

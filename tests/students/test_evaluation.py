@@ -70,7 +70,13 @@ def test_figures_of_a_vector_equal_loops() -> None:
     labels = np.stack([rng.uniform(0, 90, 20), rng.uniform(-3, 1, 20)], axis=1).astype(np.float32)
     outputs = labels + rng.normal(size=(20, 2)).astype(np.float32) * [10, 1]
     errors = [sum(abs(float(outputs[i, k]) - float(labels[i, k])) for i in range(20)) / 20 for k in range(2)]
-    share, *axes = figures(outputs, labels, POSE)
+    share, *axes, first, second = figures(outputs, labels, POSE)
+    squares = [sum((float(outputs[i, k]) - float(labels[i, k])) ** 2 for i in range(20)) / 20 for k in range(2)]
+    assert [(axis.metric, axis.unit, axis.of) for axis in (first, second)] == [
+        ("rmse", "degree", "yaw"),
+        ("rmse", "radian", "tilt"),
+    ]
+    assert [first.value, second.value] == pytest.approx([square**0.5 for square in squares])
     assert (share.metric, share.unit, share.of) == ("mae", "% of range", "")
     assert share.value == pytest.approx(100 * (errors[0] / 90 + errors[1] / 4) / 2)
     assert [(axis.metric, axis.unit, axis.of) for axis in axes] == [
@@ -78,7 +84,7 @@ def test_figures_of_a_vector_equal_loops() -> None:
         ("mae", "radian", "tilt"),
     ]
     assert [axis.value for axis in axes] == pytest.approx(errors)
-    assert headlines((share, *axes)) == (share,)
+    assert headlines((share, *axes, first, second)) == (share,)
     assert score(outputs, labels, POSE) == ("mae", share.value)
 
 
@@ -90,20 +96,25 @@ def test_figures_of_a_class_with_a_scalar_equal_loops() -> None:
     outputs[:, 3] += 40.0
     right = sum(max(range(3), key=lambda c: outputs[row, c]) == labels[row, 0] for row in range(25))
     error = sum(abs(float(outputs[row, 3]) - float(labels[row, 1])) for row in range(25)) / 25
-    accuracy, mae = figures(outputs, labels, BOTH)
+    accuracy, mae, rmse = figures(outputs, labels, BOTH)
+    squared = sum((float(outputs[row, 3]) - float(labels[row, 1])) ** 2 for row in range(25)) / 25
+    assert (rmse.metric, rmse.unit, rmse.of) == ("rmse", "degree", "")
+    assert rmse.value == pytest.approx(squared**0.5)
     assert (accuracy.metric, accuracy.unit, accuracy.of) == ("accuracy", "%", "")
     assert (mae.metric, mae.unit, mae.of) == ("mae", "degree", "")
     assert accuracy.value == pytest.approx(100 * right / 25)
     assert mae.value == pytest.approx(error)
-    assert headlines((accuracy, mae)) == (accuracy, mae)
+    assert headlines((accuracy, mae, rmse)) == (accuracy, mae)
     assert score(outputs, labels, BOTH) == ("error", pytest.approx(100 - 100 * right / 25 + 100 * error / 40))
 
 
-def test_classes_and_scalars_have_one_figure() -> None:
+def test_classes_and_scalars_have_one_result() -> None:
     (accuracy,) = figures(np.eye(3), np.arange(3), CLASSES)
     assert accuracy == Figure("accuracy", 100.0, "%")
-    (mae,) = figures(np.array([[4.0]]), np.array([1.0], np.float32), LabelSpace("scalar", unit="year", maximum=9.0))
-    assert mae == Figure("mae", 3.0, "year")
+    space = LabelSpace("scalar", unit="year", maximum=9.0)
+    mae, rmse = found = figures(np.array([[4.0], [2.0]]), np.array([1.0, 1.0], np.float32), space)
+    assert headlines(found) == (mae,) == (Figure("mae", 2.0, "year"),)
+    assert rmse == Figure("rmse", pytest.approx(5**0.5), "year")
 
 
 @pytest.mark.parametrize("space", [CLASSES, SCALAR, POSE, BOTH])

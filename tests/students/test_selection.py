@@ -52,3 +52,32 @@ def test_the_state_survives_a_file(tmp_path: Path) -> None:
     model = torch.nn.Linear(1, 1)
     again.restore(model)
     assert (model.weight.item(), again.value, again.steps_done) == (1.0, 2.0, 1)
+
+
+@pytest.mark.parametrize("best", [True, False])
+def test_patience_runs_out_where_nothing_gets_better_whichever_weights_are_kept(best: bool) -> None:
+    selection, model = Selection("mae", best, patience=2), torch.nn.Linear(1, 1)
+    ends = []
+    for number, value in enumerate([3.0, 2.0, 2.0, 1.5, 1.6, 1.5, 1.0], 1):
+        selection.offer(model, value, 10 * number)
+        ends.append(selection.exhausted())
+    # A tie is not better, and what is better starts the count anew.
+    assert ends == [False, False, False, False, False, True, False]
+    assert selection.validated_at == 70
+    endless = Selection("accuracy", best)
+    for number in range(9):
+        endless.offer(model, 50.0 - number, number)
+    assert not endless.exhausted()
+
+
+def test_patience_survives_a_file(tmp_path: Path) -> None:
+    selection, model = Selection("accuracy", True, patience=2), torch.nn.Linear(1, 1)
+    for number, value in enumerate([60.0, 50.0], 1):
+        selection.offer(model, value, number)
+    save_state(tmp_path / "state", selection.state_dict())
+    again = Selection("accuracy", True, patience=2)
+    again.load_state_dict(load_state(tmp_path / "state"))
+    assert not again.exhausted()
+    again.offer(model, 55.0, 3)
+    assert again.exhausted()
+    assert (again.value, again.steps_done, again.validated_at) == (60.0, 1, 3)

@@ -15,7 +15,7 @@ from data.errors import ConfigError, DataError, StageError
 from data.labels import Axis, LabelSpace
 from data.workspace import Workspace, read_log
 from students.evaluation import predict, score
-from students.model import load_model
+from students.model import build_model, load_model
 from students.training import train_student
 from students.training_data import Rows, TrainingData
 
@@ -198,7 +198,7 @@ def test_a_loss_that_explodes_stops_the_stage(tmp_path: Path) -> None:
     [
         (
             {"method": "mse"},
-            "method 'mse' must be one for class labels, got one for scalar and vector labels; try ce or kd",
+            r"method 'mse' must be one for class labels, got one for scalar and vector labels; try .*\bkd\b",
         ),
         ({"steps": 0}, "warmup_steps"),
         ({"warmup_steps": 30}, "warmup_steps"),
@@ -209,6 +209,29 @@ def test_a_loss_that_explodes_stops_the_stage(tmp_path: Path) -> None:
 def test_options_that_do_not_fit_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         train(tmp_path, **changes)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("lskd", {}, "'lskd' must have at least 3 classes, got 2"),
+        ("augmented_kd", {"augment": "autoaugment"}, "must have images of 1 or 3 channels, got 2; try augment cutmix"),
+    ],
+)
+def test_data_that_a_method_cannot_take_is_refused_before_the_first_step(
+    method: str, options: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Workspace, "steps", lambda *given, **named: pytest.fail("a step was taken"))
+    images, labels = bars(20, 0)
+    data = TrainingData(Rows(images.repeat(2, axis=1), labels, np.zeros((20, 2), np.float32)))
+    space = LabelSpace("class", ("left", "right"))
+    teacher = build_model("convnet", {"channels": 2}, (2, 8, 8), space, [0.0] * 2, [1.0] * 2)
+    validation = (data.real.images, labels)
+    with pytest.raises(ConfigError, match=message):
+        train(
+            tmp_path, data, space, validation=validation, method=method, method_options=options, teacher=teacher,
+            batch_size=8,
+        )  # fmt: skip
 
 
 def test_a_method_that_needs_a_teacher_says_so(tmp_path: Path) -> None:
