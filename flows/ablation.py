@@ -9,14 +9,15 @@ from typing import Any
 
 from data.errors import ConfigError
 from data.store import Request
-from flows.config import Config, Method
+from flows.config import Config
 from flows.plan import Node, labels_only, make_plan, make_source
-from students.methods import methods
+from flows.student_config import Method
+from students.methods import check_method
 
 LEAST_SEEDS = 3
 _DEFAULT_SEEDS = (0, 1, 2)
 #: Sections that no arm reads.
-_UNREAD = {"compute", "profile", "profiles", "fidelity", "tuning", "audit"}
+_UNREAD = {"compute", "profile", "profiles", "fidelity", "tuning", "audit", "assess"}
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def make_ablation(config: Config, seeds: Sequence[int] | None = None, method: st
         update={
             "fidelity": config.fidelity.model_copy(update={"enabled": False}),
             "audit": config.audit.model_copy(update={"enabled": False}),
+            "assess": config.assess.model_copy(update={"enabled": False}),
         }
     )
     arms = []
@@ -90,8 +92,13 @@ def make_ablation(config: Config, seeds: Sequence[int] | None = None, method: st
 
 
 def _method(config: Config, name: str) -> Method:
-    methods.check(name)
-    return next((method for method in config.distill.methods if method.name == name), Method(name=name))
+    """The configuration's method of that label or name, the first of its variants; else the one by its name."""
+    known = config.distill.methods
+    labelled = next((method for method in known if method.shown == name), None)
+    if labelled is not None:
+        return labelled
+    name = check_method(name)
+    return next((method for method in known if method.name == name), Method(name=name))
 
 
 def _seeds(config: Config, seeds: Sequence[int] | None) -> tuple[int, ...]:
@@ -168,7 +175,7 @@ def plan_ablation(ablation: Ablation) -> list[Node]:
 def _is_result(node: Node, arm: Arm) -> bool:
     """Whether a node is a student of the arm, not one that only the density ratio reads."""
     distill = arm.config.distill
-    mine = {"method": distill.methods[0].name, "data": distill.data[0]}
+    mine = {"method": distill.methods[0].shown, "data": distill.data[0]}
     return (
         node.stage == "distill" and mine.items() <= node.arguments.items() and node.arguments["seed"] in distill.seeds
     )

@@ -29,6 +29,14 @@ SetOption = Annotated[
     list[str], typer.Option("--set", help="Changes a key of the configuration; may be repeated.", metavar="KEY=VALUE")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
+FactoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--factory",
+        help="Your own function that builds the network, where the model names one; it is code that runs.",
+        metavar="MODULE:FUNCTION",
+    ),
+]
 StageOption = Annotated[str | None, typer.Option(metavar="STAGE")]
 DEFAULT_STORE = Path("store")
 INTERRUPTED = 130
@@ -192,18 +200,52 @@ def sample(
 
 @app.command()
 def export(
-    artifact: Annotated[str, typer.Argument(help="Generator: its folder, or the first digits of its fingerprint.")],
+    artifact: Annotated[
+        str, typer.Argument(help="Student, teacher or generator: its folder, or the first digits of its fingerprint.")
+    ],
     format_: Annotated[
         str,
-        typer.Option("--format", help="Weights with their card, or a program.", metavar="safetensors|torch-export"),
+        typer.Option(
+            "--format",
+            help="Weights with their card, or a program; onnx is for students and teachers.",
+            metavar="safetensors|onnx|torch-export",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="File to write.", metavar="FILE")],
     store: StoreOption = DEFAULT_STORE,
+    card: Annotated[bool, typer.Option(help="Whether a model card is written beside a student or teacher.")] = True,
+    factory: FactoryOption = None,
 ) -> None:
-    """Writes a trained generator as one file for use elsewhere."""
+    """Writes a student, teacher or generator as one file for use elsewhere."""
     from flows.exporting import export_command
 
-    export_command(artifact, format_, out, store)
+    export_command(artifact, format_, out, store, card=card, factory=factory)
+
+
+@app.command()
+def predict(
+    student: Annotated[
+        str,
+        typer.Argument(
+            help="Artifact of a student or teacher (folder, or first digits of its fingerprint), or an exported "
+            "safetensors or ONNX file.",
+            metavar="STUDENT",
+        ),
+    ],
+    images: Annotated[
+        list[Path], typer.Argument(help="PNG and JPEG files, folders of them, HDF5 sets.", metavar="IMAGE...")
+    ],
+    top: Annotated[int, typer.Option("--top", help="Classes told of each image.", min=1)] = 3,
+    resize: Annotated[bool, typer.Option("--resize", help="Resize files of another size, in any proportion.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    factory: FactoryOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Says what a student sees in images: classes with probabilities, values with their units."""
+    from flows.prediction import predict_command
+
+    predict_command(student, images, store, top=top, resize=resize, device=device, factory=factory, as_json=json_)
 
 
 @app.command()
@@ -257,6 +299,22 @@ def data_export(
     from flows.exporting import export_set_command
 
     export_set_command(file, format_, out)
+
+
+@data_app.command("pairs")
+def data_pairs(
+    file: FileArgument,
+    out: Annotated[Path, typer.Option("--out", help="File to write.", metavar="FILE")],
+    positive: Annotated[int, typer.Option("--positive", help="Rows of the first group of a comparison.", min=1)] = 1,
+    negative: Annotated[int, typer.Option("--negative", help="Rows of the second group.", min=1)] = 1,
+    count: Annotated[int, typer.Option("--count", help="Comparisons.", min=1)] = 100_000,
+    seed: Annotated[int, typer.Option("--seed", help="Makes the choice and its order.", min=0)] = 0,
+    json_: JsonOption = False,
+) -> None:
+    """Writes a recipe of comparative groups of training rows, for distill.recipe."""
+    from flows.recipes import pairs_command
+
+    pairs_command(file, positive, negative, count, seed, out, as_json=json_)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -16,6 +16,7 @@ from flows.config import Config
 from flows.execute import WITHOUT_NETWORK, Outcome, Runner, Selection, run_directly, run_identity
 from flows.loading import load_config
 from flows.plan import Node, Status, make_plan, statuses
+from flows.teacher_identity import asks_teacher, check_token
 
 
 def run_command(
@@ -79,6 +80,8 @@ def execute(
         check_labels(config)
     else:
         preflight(config)
+    if any(asks_teacher(node.stage, config.teacher) for node in waiting):
+        check_token(config.teacher)
     from flows.terminal import Display
 
     with Display(len(nodes), quiet=quiet) as display:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from flows.filter_config import Audit, Candidates, Ratio, Synthetic, Tuning
 from flows.generator_config import ClassGenerator, Generator
-from flows.section import Option, Section
-from students.methods import methods
-from students.networks import networks
+from flows.section import Section
+from flows.student_config import Assess, Distill
+from flows.teacher_config import Answers, Teacher, TrainedTeacher
 
 
 class Compute(Section):
-    """Where the stages run; only ``precision`` changes results, so only it is part of fingerprints."""
+    """Where the stages run; only ``precision`` and ``processes`` change results, so only they are in fingerprints."""
 
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="Precision of forward passes; auto takes bf16 where the hardware has bf16 matrix units."
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto",
+        description="Precision of forward passes; auto takes bf16 where the hardware has bf16 matrix units; fp16 "
+        "needs a GPU.",
+    )
+    processes: int = Field(
+        1, ge=1, description="Processes that train a teacher or student together, on a GPU each or all on the CPU."
     )
     threads: int | None = Field(None, ge=1, description="CPU threads of a stage; unset takes the library's choice.")
     compile: bool = Field(False, description="Whether GAN networks are compiled by torch.compile.")
@@ -74,41 +79,6 @@ class Prepare(Section):
     seed: int = Field(0, ge=0, description="Makes the split.")
 
 
-class Network(Section):
-    """A classification or regression network by name."""
-
-    network: str = Field("resnet", description="A registered network; see 'stillhouse list networks'.")
-    options: dict[str, Option] = Field({}, description="Options of the network, e.g. depth and width.")
-
-    @field_validator("network")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return networks.check(name)
-
-
-class Training(Section):
-    """Optimisation of a teacher or a student."""
-
-    steps: int = Field(2000, ge=1, description="Optimiser steps.")
-    batch_size: int = Field(64, ge=1, description="Images a step.")
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD with momentum, or AdamW.")
-    learning_rate: float = Field(0.05, gt=0, description="Peak learning rate.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD.")
-    weight_decay: float = Field(5e-4, ge=0, description="Weight decay.")
-    warmup_steps: int = Field(50, ge=0, description="Steps of linear warm-up before the cosine schedule.")
-    shift_pixels: int = Field(0, ge=0, description="Largest random shift of training images, in pixels.")
-    flip: bool = Field(False, description="Whether training images are mirrored at random.")
-    validate_every: int = Field(200, ge=1, description="Steps between two validations.")
-    select: Literal["best", "last"] = Field("best", description="Weights kept: best on validation, or the last.")
-
-
-class Teacher(Network):
-    """The teacher, trained here on the training split."""
-
-    options: dict[str, Option] = Field({"depth": 20, "width": 32}, description="Options of the network.")
-    training: Training = Training()
-
-
 class Features(Section):
     """The network whose features judge generated images: snapshots, density ratio and fidelity."""
 
@@ -133,53 +103,6 @@ class Fidelity(Section):
     windows: int = Field(10, ge=2, description="Label windows of the sliding FID of continuous labels.")
 
 
-class Student(Network):
-    """A student network with a name of its own."""
-
-    name: str = Field("student", pattern=r"^[A-Za-z0-9._-]+$", description="Name in tables.")
-
-
-class Method(Section):
-    """A distillation method with its options."""
-
-    name: str = Field("ce", description="A registered method; see 'stillhouse list methods'.")
-    options: dict[str, Option] = Field({}, description="Options of the method, e.g. temperature.")
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return methods.check(name)
-
-
-class Distill(Section):
-    """Every student with every method on every kind of data and every seed, at equal steps."""
-
-    students: tuple[Student, ...] = Field(
-        (Student(name="convnet-6", network="convnet", options={"channels": 6}),), min_length=1
-    )
-    methods: tuple[Method, ...] = Field((Method(name="ce"), Method(name="kd")), min_length=1)
-    data: tuple[Literal["real", "real+synthetic"], ...] = Field(
-        ("real", "real+synthetic"), min_length=1, description="Training data of the students."
-    )
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="Seeds of initial weights and batches.")
-    real_fraction: float = Field(0.5, gt=0, lt=1, description="Share of real images in a mixed batch.")
-    training: Training = Training()
-
-    @model_validator(mode="after")
-    def _distinct(self) -> Distill:
-        students = [student.name for student in self.students]
-        methods = [method.name for method in self.methods]
-        for what, items in (
-            ("students", students),
-            ("methods", methods),
-            ("data", self.data),
-            ("seeds", self.seeds),
-        ):
-            if len(set(items)) != len(items):
-                raise ValueError(f"distill.{what} must be distinct, got {', '.join(map(str, items))}")
-        return self
-
-
 class Config(Section):
     """A whole experiment."""
 
@@ -191,7 +114,8 @@ class Config(Section):
     source: Source = DigitsSource()
     prepare: Prepare = Prepare()
     features: Features = Features()
-    teacher: Teacher = Teacher()
+    teacher: Teacher = TrainedTeacher()
+    answers: Answers = Answers()
     generator: Generator = ClassGenerator()
     ratio: Ratio = Ratio()
     candidates: Candidates = Candidates()
@@ -200,6 +124,12 @@ class Config(Section):
     synthetic: Synthetic = Synthetic()
     audit: Audit = Audit()
     distill: Distill = Distill()
+    assess: Assess = Assess()
+
+    @field_validator("teacher", mode="before")
+    @classmethod
+    def _trained_unless_said(cls, teacher: Any) -> Any:
+        return {"kind": "trained", **teacher} if isinstance(teacher, dict) else teacher
 
     @property
     def uses_synthetic(self) -> bool:

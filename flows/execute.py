@@ -6,16 +6,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from data.errors import ConfigError, StageError
 from data.store import Artifact, State, Store
 from data.workspace import ProgressReporter, Workspace
 from flows.config import Config
+from flows.own_networks import trust_sources
 from flows.plan import STAGES, Node
+from flows.recipes import check_recipe
 
 #: Stages that run no network: neither they nor the checks before them import torch.
 WITHOUT_NETWORK = frozenset({"prepare", "synthetic", "report"})
+#: Folder of the teachers' ledgers in the store; no stage has that name.
+LEDGERS = "ledger"
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,14 @@ class StageContext:
         inputs: the input artifacts by name.
         workspace: where it works.
         warn: tells the person who runs it one sentence.
+        ledgers: folder of the teachers' ledgers; None where none may be used.
     """
 
     node: Node
     inputs: Mapping[str, Artifact]
     workspace: Workspace
     warn: Callable[[str], None] = lambda sentence: None
+    ledgers: Path | None = None
 
     @property
     def config(self) -> Config:
@@ -82,7 +89,7 @@ class Selection:
         """
         for stage in (self.only, self.start, self.force):
             if stage is not None and all(node.stage != stage for node in plan):
-                raise ConfigError(f"this configuration has no stage '{stage}': no student trains on synthetic data.")
+                raise ConfigError(f"this configuration has no stage '{stage}': {_why_without(stage, plan[-1].config)}.")
         return [node for node in plan if self.only in (None, node.stage)]
 
     def forces(self, node: Node) -> bool:
@@ -90,6 +97,21 @@ class Selection:
         if node.stage == self.force:
             return True
         return self.start is not None and _follows(node, self.start)
+
+
+def _why_without(stage: str, config: Config) -> str:
+    """Why a plan has no such stage, in words."""
+    if stage in ("assess", "fidelity", "audit") and not getattr(config, stage).enabled:
+        return f"{stage}.enabled is false"
+    if not config.uses_synthetic:
+        return "no student trains on synthetic data"
+    if stage in ("generator", "ratio") and config.candidates.file is not None:
+        return "the images come from candidates.file"
+    if stage == "ratio":
+        return "candidates.subsample is false"
+    if stage == "tuning":
+        return "neither synthetic.quantile nor synthetic.count is auto"
+    return "nothing in it needs that stage"
 
 
 def _follows(node: Node, stage: str) -> bool:
@@ -148,11 +170,21 @@ class Runner:
         """
         started = time.monotonic()
         inputs = {name: self._input(node, name, parent) for name, parent in node.inputs.items()}
+        if "real" in inputs:
+            # Here and not in the stages: a recipe of other images must be refused before anything is trained or asked.
+            check_recipe(node.config, inputs["real"])
         function = import_module(f"flows.stages.{node.stage}").run
+        trust_sources(node.config, node.request.config)
 
         def make(workspace: Workspace) -> Mapping[str, Any]:
             metrics: Mapping[str, Any] = function(
-                StageContext(node, inputs, workspace, lambda sentence: self._warn(f"{node.key}: {sentence}"))
+                StageContext(
+                    node,
+                    inputs,
+                    workspace,
+                    lambda sentence: self._warn(f"{node.key}: {sentence}"),
+                    self.store.root / LEDGERS,
+                )
             )
             return metrics
 

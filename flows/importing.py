@@ -32,8 +32,7 @@ def import_candidates(context: StageContext) -> dict[str, Any]:
     from data.random import derive_seed
     from data.writing import consolidate, write_set
     from flows.stages.common import RealSet, compute_of
-    from students.evaluation import predict
-    from students.model import load_model
+    from flows.teachers import open_teacher
 
     workspace, section = context.workspace, context.node.request.config["candidates"]
     compute = compute_of(context.config)
@@ -44,7 +43,6 @@ def import_candidates(context: StageContext) -> dict[str, Any]:
     foreign = open_foreign(str(settings.file), space, (channels, height, width), resize=settings.resize)
     if not len(foreign):
         raise DataError(f"{foreign.path} must hold at least one image, got none; give another candidates.file.")
-    teacher = load_model(context.inputs["teacher"].folder, compute)
     described: dict[str, Any] = {
         "label_space": space,
         "license": foreign.license,
@@ -56,13 +54,15 @@ def import_candidates(context: StageContext) -> dict[str, Any]:
     }
     shown = _examples(foreign.labels, space)
     shards = -(-len(foreign) // _ROWS_A_SHARD)
-    for number, path in workspace.shards("candidates", shards):
-        rows = slice(number * _ROWS_A_SHARD, min((number + 1) * _ROWS_A_SHARD, len(foreign)))
-        images = foreign.read(rows.start, rows.stop)
-        outputs = predict(teacher, images, compute, context.config.compute.block_rows)
-        sets = _sets(images, foreign.labels[rows], foreign.seeds[rows], outputs, shown[rows], space)
-        for name, columns in sets.items():
-            write_set(_beside(path, name), columns, kind=name, **described)
+    with open_teacher(context, compute) as teacher:
+        for number, path in workspace.shards("candidates", shards):
+            rows = slice(number * _ROWS_A_SHARD, min((number + 1) * _ROWS_A_SHARD, len(foreign)))
+            images = foreign.read(rows.start, rows.stop)
+            outputs = teacher.answer(images)
+            sets = _sets(images, foreign.labels[rows], foreign.seeds[rows], outputs, shown[rows], space)
+            for name, columns in sets.items():
+                write_set(_beside(path, name), columns, kind=name, **described)
+        paid = teacher.paid()
 
     paths = workspace.shard_paths("candidates", shards)
     for name in ("candidates", "draws", "examples"):
@@ -82,6 +82,7 @@ def import_candidates(context: StageContext) -> dict[str, Any]:
         "acceptance": 1.0,
         "not_subsampled": len(statistics),
         "teacher_calls": len(foreign),
+        **paid,
     }
 
 

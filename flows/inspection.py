@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ def list_command(what: str, store_path: Path, *, as_json: bool) -> None:
     elif what in registries:
         registry: Any = registries[what]
         rows = [{"name": name, "about": registry.about(name)} for name in registry.names()]
+        if what == "methods":
+            rows = [row | _method_row(row["name"]) for row in rows]
     else:
         raise ConfigError(f"list must be one of {', '.join(registries)} or runs, got '{what}'.")
     if as_json:
@@ -33,8 +36,22 @@ def list_command(what: str, store_path: Path, *, as_json: bool) -> None:
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
         print(f"{row['name']:{width}}  {row['about']}")
+        if what == "methods":
+            print(f"{'':{width}}    for {', '.join(row['tasks'])} labels; needs {', '.join(row['needs'])}")
     if not rows:
         print(f"no {what} in {store_path}")
+
+
+def _method_row(name: str) -> dict[str, Any]:
+    """Kinds of labels that a method serves, and what it reads with the options that it has by default."""
+    from data.labels import KINDS
+    from students.methods import NEEDS, make_method
+
+    method = make_method(name)
+    return {
+        "tasks": [kind for kind in KINDS if kind in method.tasks],
+        "needs": [need for need in NEEDS if need in method.needs],
+    }
 
 
 def _run_row(path: Path) -> dict[str, Any]:
@@ -58,8 +75,7 @@ def report_command(run_name: str, store_path: Path, *, as_json: bool) -> None:
 
     path = store_path / "runs" / f"{run_name}.json"
     if Path(run_name).name != run_name or not path.is_file():
-        known = ", ".join(sorted(item.stem for item in (store_path / "runs").glob("*.json"))) or "none"
-        raise ConfigError(f"RUN must be a run of {store_path} ({known}), got '{run_name}'.")
+        raise ConfigError(f"RUN must be a run of {store_path}, got '{run_name}'; {_nearest_run(run_name, store_path)}")
     last = _read_run(path)["stages"][-1]
     kind = "ablation" if last.get("stage") == "ablation" else "report"
     artifact = Store(store_path).find(kind, last["fingerprint"])
@@ -73,6 +89,23 @@ def report_command(run_name: str, store_path: Path, *, as_json: bool) -> None:
     console = Console(highlight=False)
     (show_ablation if kind == "ablation" else show_results)(console, report)
     console.print(f"Report: {page}", soft_wrap=True)
+
+
+def _nearest_run(run_name: str, store_path: Path) -> str:
+    """A hint at the run that was probably meant: the latest whose name starts so, or one of a similar name."""
+    latest = sorted((store_path / "runs").glob("*.json"), key=lambda item: (item.stat().st_mtime_ns, item.name))
+    known = [item.stem for item in reversed(latest)]
+    same = [name for name in known if run_name and name.startswith(run_name)]
+    if same:
+        return f"try {'the latest, ' if len(same) > 1 else ''}{same[0]}."
+    near = difflib.get_close_matches(run_name, known, n=1)
+    if near:
+        return f"did you mean {near[0]}?"
+    if not known:
+        return "it has none yet."
+    if len(known) == 1:
+        return f"it has {known[0]}."
+    return f"the latest is {known[0]}, and 'stillhouse list runs' shows all {len(known)}."
 
 
 def info_command(file: Path, *, as_json: bool) -> None:

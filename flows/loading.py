@@ -59,10 +59,12 @@ def check_config(document: Mapping[str, Any], where: str, overrides: Sequence[Se
     try:
         return Config.model_validate(document)
     except ValidationError as error:
-        location = _keys(error.errors(include_url=False)[0]["loc"])
-        if any(location[: len(keys)] == list(keys) for keys in overrides):
+        location = _keys(_errors(error)[0]["loc"])
+        sentence = _sentence(error)
+        # A check of several keys is found at their section, and names the key.
+        if any(location[: len(keys)] == list(keys) or sentence.startswith(f"{'.'.join(keys)} ") for keys in overrides):
             where = "--set"
-        raise ConfigError(f"{where}: {_sentence(error)}") from error
+        raise ConfigError(f"{where}: {sentence}") from error
 
 
 def _profile(document: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
@@ -105,8 +107,15 @@ def _lay_over(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-#: Tags that pydantic puts into the location of an error inside a union of sections, and that are no keys.
-_TAGS = ("class_gan", "continuous_gan", "external", "digits", "fashion_mnist", "chairs")
+#: Tags that pydantic puts into the location of an error inside a union of sections, and that are no keys; those of the
+#: teacher are the same for the members of an ensemble.
+_TEACHERS = ("trained", "checkpoint", "pretrained", "factory", "onnx", "http", "ensemble")
+_TAGS = {
+    "generator": ("class_gan", "continuous_gan", "external"),
+    "source": ("digits", "fashion_mnist", "chairs"),
+    "teacher": _TEACHERS,
+    "members": _TEACHERS,
+}
 
 #: The same for a union of plain types, at the end of the location, and what a value of the type is called.
 _TYPES = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
@@ -128,12 +137,30 @@ _PLAIN = {
     "model_type": "must be a section of keys",
 }
 
+#: What a method must be where there is text in its place, by the kind of error.
+_NO_SECTION = {"model_type": "must be a section of keys", "tuple_type": "must be a list of sections"}
+
 #: Kinds of errors that say no more than that a value is none of the type.
 _OF_TYPE = re.compile(r".*_(type|parsing|from_float)|literal_error|finite_number")
 
 
+def _errors(error: ValidationError) -> list[Any]:
+    """All errors but lists that are too short only because an item of theirs is wrong."""
+    errors: list[Any] = error.errors(include_url=False)
+    return [
+        item
+        for item in errors
+        if item["type"] != "too_short"
+        or not any(len(other["loc"]) > len(item["loc"]) and _starts(other["loc"], item["loc"]) for other in errors)
+    ]
+
+
+def _starts(location: Sequence[int | str], with_: Sequence[int | str]) -> bool:
+    return tuple(location[: len(with_)]) == tuple(with_)
+
+
 def _sentence(error: ValidationError) -> str:
-    errors = error.errors(include_url=False)
+    errors = _errors(error)
     first = errors[0]
     location = _keys(first["loc"])
     key = ".".join(location)
@@ -151,12 +178,27 @@ def _sentence(error: ValidationError) -> str:
     # Sentences of this project's own checks tell the value themselves.
     told = isinstance(value, dict | BaseModel) or ", got " in message
     shown = "" if told else f", got {value!r}"
-    return f"{key or 'configuration'}: {message[0].lower()}{message[1:].rstrip('.')}{shown}.{more}"
+    remedy = ""
+    if location[:2] == ["distill", "methods"] and isinstance(value, str) and first["type"] in _NO_SECTION:
+        listed = "{}" if len(location) > 2 else "[{}]"
+        message, remedy = _NO_SECTION[first["type"]], f"; try {listed.format(f'{{name: {value}}}')}"
+    # Checks of several keys name the one that they are about.
+    opening = "" if key and message.startswith(f"{key}.") else f"{key or 'configuration'}: "
+    text = f"{opening}{message[0].lower()}{message[1:].rstrip('.')}{shown}{remedy}"
+    return f"{text}{'' if text.endswith('?') else '.'}{more}"
 
 
 def _keys(location: Sequence[int | str]) -> list[str]:
     """The location of an error without the tags of unions."""
-    parts = [str(part) for part in location if part not in _TAGS]
+    parts: list[str] = []
+    union = ""
+    for part in map(str, location):
+        if part in _TAGS.get(union, ()):
+            union = ""
+        else:
+            parts.append(part)
+            # The tag of an item of a list stands behind its number.
+            union = union if part.isdigit() else part
     return parts[:-1] if len(parts) > 1 and _BRANCH.fullmatch(parts[-1]) else parts
 
 
@@ -190,6 +232,8 @@ def _nearest(location: list[str]) -> str:
     _collect(Config, [], paths)
     for candidates in ([path for path in paths if path[:-1] == section], paths):
         near = difflib.get_close_matches(key, sorted({path[-1] for path in candidates}), n=1)
+        if near == [key] and candidates is not paths:
+            return f"{'.'.join(section)} has it with another kind, not with this one."
         if near:
             path = next(path for path in candidates if path[-1] == near[0])
             return f"did you mean '{'.'.join(path)}'?"

@@ -14,10 +14,15 @@ from typing import Any
 from data.changes import reason
 from data.sources import Source, sources
 from data.store import Request, Store
-from flows.config import Config, Method, Student
+from flows.assessing import teacher_role
+from flows.config import Config
+from flows.own_networks import source_of
 from flows.reporting.wording import ALONE
+from flows.student_config import Method, Student
+from flows.teacher_config import HttpTeacher, OnnxTeacher
+from flows.teacher_identity import judges, seeded, teacher_identity
 from flows.tuning import tuning_steps
-from students.methods import methods
+from students.methods import LIVE_NEEDS, group_sizes, make_method, methods
 
 STAGES = (
     "prepare",
@@ -32,6 +37,7 @@ STAGES = (
     "synthetic",
     "audit",
     "distill",
+    "assess",
     "report",
 )
 
@@ -92,16 +98,38 @@ class _Planner:
         self.config = config
         self.nodes: list[Node] = []
         self.students: dict[str, Node] = {}
-        self.precision = {"compute": {"precision": config.compute.precision}}
+        self.precision: dict[str, Any] = {"compute": {"precision": config.compute.precision}}
+        several = {"processes": config.compute.processes} if config.compute.processes > 1 else {}
+        self.trains = {"compute": {"precision": config.compute.precision, **several}}
         real = self._add("prepare", {"source": make_source(config).identity(), **self._section("prepare")})
-        teacher = self._add("teacher", self._seeded("teacher"), {"real": real})
-        answers = self._add("answers", self.precision, {"real": real, "teacher": teacher})
+        teacher = self._add("teacher", self._teacher(), {"real": real})
+        answers = self._add("answers", self._answers(), {"real": real, "teacher": teacher})
         self.base = {"prepare": real, "teacher": teacher, "answers": answers}
         if config.uses_synthetic:
             self._add_synthetic(real, teacher)
         students = {node.key: node for node in self._all_students()}
+        if config.assess.enabled:
+            self.base["assess"] = self._add("assess", self._assess(), {"real": real, "teacher": teacher, **students})
         resolved = config.model_dump(mode="json", exclude={"compute", "profile", "profiles"})
         self._add("report", resolved, {**self.base, **students})
+
+    def _teacher(self) -> dict[str, Any]:
+        """What decides the teacher's answers; nothing of how it is asked."""
+        teacher = self.config.teacher
+        section: dict[str, Any] = {"teacher": teacher_identity(teacher)}
+        if not isinstance(teacher, HttpTeacher | OnnxTeacher):
+            section |= self.trains if seeded(teacher) else self.precision
+        return section | ({"seed": self.config.seed} if seeded(teacher) else {})
+
+    def _answers(self) -> dict[str, Any]:
+        """The section where there are views; without them only the precision counts."""
+        if not self.config.answers.views:
+            return self.precision
+        return self._seeded("answers")
+
+    def _judged(self) -> dict[str, Any]:
+        """Whether stages that only judge go without the teacher."""
+        return {} if judges(self.config.teacher) else {"teacher": {"judges": False}}
 
     def _add_synthetic(self, real: Node, teacher: Node) -> None:
         features = self._add("features", self._seeded("features"), {"real": real})
@@ -118,7 +146,11 @@ class _Planner:
         self.base["synthetic"] = synthetic = self._synthetic(real, candidates)
         if self.config.audit.enabled:
             judged = {"real": real, "features": features, "teacher": teacher, "synthetic": synthetic}
-            section = {**self._seeded("audit"), "distill": {"real_fraction": self.config.distill.real_fraction}}
+            section = {
+                **self._seeded("audit"),
+                **self._judged(),
+                "distill": {"real_fraction": self.config.distill.real_fraction},
+            }
             self.base["audit"] = self._add("audit", section, judged)
 
     def _synthetic(self, real: Node, candidates: Node) -> Node:
@@ -135,17 +167,18 @@ class _Planner:
                 "tuning": tuning,
                 **self._section("synthetic"),
                 "distill": {
-                    "student": {"network": student.network, "options": student.options},
-                    "method": method.model_dump(mode="json"),
+                    "student": {"network": student.network, "options": student.options, **source_of(student)},
+                    "method": method.request(),
                     "training": self.config.distill.training.model_dump(mode="json"),
                     "real_fraction": self.config.distill.real_fraction,
+                    "synthetic_weight": self.config.distill.synthetic_weight,
+                    **self._recipe(method),
                 },
-                **self.precision,
+                **self.trains,
                 "seed": self.config.seed,
             }
             seen = {"real": real, "candidates": candidates}
-            if "teacher_outputs" in methods.get(method.name).needs:
-                seen["answers"] = self.base["answers"]
+            seen |= self._taught(method)
             self.base["tuning"] = inputs["tuning"] = self._add("tuning", section, seen)
         return self._add("synthetic", self._section("synthetic"), inputs)
 
@@ -155,9 +188,9 @@ class _Planner:
         settings = self.config.generator
         inputs = {"real": real}
         if settings.kind == "external":
-            from generators.factories import factory_identity
+            from data.factories import factory_identity
 
-            section["generator"]["source_sha256"] = factory_identity(settings.factory)
+            section["generator"]["source_sha256"] = factory_identity(settings.factory, "generator.factory")
         elif settings.snapshots:
             inputs["features"] = features
         made = {"generator": self._add("generator", section, inputs)}
@@ -177,7 +210,9 @@ class _Planner:
         if settings.features == "student":
             alone = labels_only(make_source(self.config).label_space.kind)
             distill = self.config.distill
-            judges["student"] = self._student(distill.students[0], Method(name=alone), "real", distill.seeds[0])
+            # A method of the run by that name is taken with its options, as it is the student of that key.
+            method = next((item for item in distill.methods if item.shown == alone), Method(name=alone))
+            judges["student"] = self._student(distill.students[0], method, "real", distill.seeds[0])
         return judges
 
     def _ratio(self) -> dict[str, Any]:
@@ -208,6 +243,19 @@ class _Planner:
         path = section["fidelity"].pop("inception_weights")
         if section["fidelity"]["extractor"] == "inception":
             section["fidelity"]["inception_weights"] = None if path is None else Path(path).name
+        return section | self._judged()
+
+    def _assess(self) -> dict[str, Any]:
+        """The section without options that nothing reads."""
+        section = self._seeded("assess")
+        if not self.config.assess.corruptions:
+            section["assess"].pop("severities")
+            section["assess"].pop("test_images")
+        if not self.config.assess.latency_batches:
+            section["assess"].pop("latency_repeats")
+        role = teacher_role(self.config.teacher)
+        if role != "network":
+            section["teacher"] = {"measured": role}
         return section
 
     def _section(self, name: str) -> dict[str, Any]:
@@ -247,27 +295,43 @@ class _Planner:
 
     def _student(self, student: Student, method: Method, data: str, seed: int) -> Node:
         """A student's node; made once, as the density ratio may read a student that is a result too."""
-        key = f"{student.name} / {method.name} / {data} / seed {seed}"
+        key = f"{student.name} / {method.shown} / {data} / seed {seed}"
         if key not in self.students:
             self.students[key] = self._new_student(key, student, method, data, seed)
         return self.students[key]
 
+    def _taught(self, method: Method) -> dict[str, Node]:
+        """What a method reads of the teacher: its cached answers, or the teacher itself."""
+        needs = make_method(method.name, method.options).needs
+        read = {"answers": {"teacher_outputs", "teacher_errors"}, "teacher": LIVE_NEEDS}
+        return {name: self.base[name] for name, wanted in read.items() if needs & wanted}
+
+    def _recipe(self, method: Method) -> dict[str, str]:
+        """The content of the recipe, where the method compares groups."""
+        path = self.config.distill.recipe
+        if path is None or group_sizes(make_method(method.name, method.options)) is None:
+            return {}
+        from flows.recipes import open_recipe
+
+        return {"recipe": open_recipe(path).content_sha256}
+
     def _new_student(self, key: str, student: Student, method: Method, data: str, seed: int) -> Node:
         distill = self.config.distill
         distilled: dict[str, Any] = {
-            "student": {"network": student.network, "options": student.options},
-            "method": method.model_dump(mode="json"),
+            "student": {"network": student.network, "options": student.options, **source_of(student)},
+            "method": method.request(),
             "data": data,
             "training": distill.training.model_dump(mode="json"),
+            **self._recipe(method),
         }
         inputs = {"real": self.base["prepare"]}
-        if "teacher_outputs" in methods.get(method.name).needs:
-            inputs["answers"] = self.base["answers"]
+        inputs |= self._taught(method)
         if data == "real+synthetic":
             inputs["synthetic"] = self.base["synthetic"]
             distilled["real_fraction"] = distill.real_fraction
-        arguments = {"student": student.name, "method": method.name, "data": data, "seed": seed}
-        section = {"distill": distilled, **self.precision, "seed": seed}
+            distilled["synthetic_weight"] = distill.synthetic_weight
+        arguments = {"student": student.name, "method": method.shown, "data": data, "seed": seed}
+        section = {"distill": distilled, **self.trains, "seed": seed}
         return self._add("distill", section, inputs, key, arguments)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from data.errors import ConfigError
 from data.labels import LabelSpace
 from data.sources import Source
@@ -9,7 +11,11 @@ from flows.config import Config
 from flows.filtering import check_filter
 from flows.generator_config import ClassGenerator, ContinuousGenerator
 from flows.plan import make_source
-from students.methods import make_method
+from flows.recipes import check_batches
+from flows.student_config import Network, Training
+from flows.teacher_config import Imported, PretrainedTeacher, TrainedTeacher
+from flows.teacher_identity import check_teacher, members_of, teacher_gives, why_not_live
+from students.methods import LIVE_NEEDS, NEEDS, check_fits, make_method, recentring_of
 
 
 def preflight(config: Config) -> None:
@@ -22,35 +28,104 @@ def preflight(config: Config) -> None:
     """
     from data.compute import pick_compute
     from students.networks import make_network
+    from students.recentring import output_bias
 
     source = make_source(config)
     pick_compute(config.compute.device, config.compute.precision)
     if config.uses_synthetic:
         _check_images(config, source)
     check_labels(config)
-    for network in (config.teacher, *config.distill.students):
-        make_network(network.network, network.options, source.image_shape, source.label_space.outputs)
+    check_batches(config)
+    for member in members_of(config.teacher):
+        if isinstance(member, TrainedTeacher):
+            _check_training("teacher.training", member.training, source)
+    _check_training("distill.training", config.distill.training, source)
+    _check_teacher(config, source)
+    outputs = source.label_space.outputs
+    recentres = any(recentring_of(make_method(item.name, item.options)) for item in config.distill.methods)
+    for student in config.distill.students:
+        network = make_network(student.network, student.options, source.image_shape, outputs)
+        if recentres:
+            output_bias(network, outputs, student.network)
+
+
+def _check_training(key: str, training: Training, source: Source) -> None:
+    if training.warmup_steps >= training.steps:
+        raise ConfigError(
+            f"{key}.warmup_steps must be below {key}.steps, got {training.warmup_steps} of {training.steps} steps; "
+            f"try {training.steps // 20}."
+        )
+    if training.label_smoothing and not source.label_space.has_classes:
+        raise ConfigError(
+            f"{key}.label_smoothing must be 0 for {source.label_space.kind} labels, which have no classes, got "
+            f"{training.label_smoothing:g}."
+        )
+    side = max(source.image_shape[1:])
+    if training.cutout_pixels >= 2 * side - 1:
+        # The centre of the hole is a pixel of the image: such a hole is all of every image, wherever it lies.
+        raise ConfigError(
+            f"{key}.cutout_pixels must be below {2 * side - 1}, or every image is one hole, got "
+            f"{training.cutout_pixels}; try {side // 2}."
+        )
 
 
 def check_labels(config: Config) -> None:
-    """Checks what must fit the kind of labels, without importing torch: methods, the ratio, how images are filtered.
+    """Checks what needs no torch: methods against labels and teacher, the ratio, how images are filtered.
 
     Raises:
         ConfigError: naming the first thing that cannot work.
     """
-    space = make_source(config).label_space
+    source = make_source(config)
+    space = source.label_space
+    check_teacher(config.teacher)
+    given = teacher_gives(config.teacher)
     for method in config.distill.methods:
-        tasks = make_method(method.name, method.options).tasks
+        made = make_method(method.name, method.options)
+        tasks = made.tasks
         if space.kind not in tasks:
             raise ConfigError(
                 f"distill.methods: '{method.name}' is for {' and '.join(sorted(tasks))} labels, "
                 f"got the {space.kind} labels of source '{config.source.kind}'; "
                 "'stillhouse list methods' shows which fit."
             )
+        check_fits(made, method.name, space.classes, source.image_shape[0])
+        lacking = [need for need in NEEDS if need in (made.needs & LIVE_NEEDS) - given]
+        if lacking:
+            raise ConfigError(
+                f"distill.methods: '{method.name}' needs {' and '.join(lacking)}, which this teacher cannot give, as "
+                f"{why_not_live(config.teacher)}; try a method that needs its answers alone, such as 'kd' for classes "
+                "or 'imitation' for values, or a teacher of kind trained, checkpoint or pretrained."
+            )
     if config.uses_synthetic:
         check_filter(config.synthetic, space)
         if config.candidates.file is None and config.candidates.subsample:
             _check_ratio_labels(config, space)
+            _check_ratio_teacher(config)
+
+
+def _check_teacher(config: Config, source: Source) -> None:
+    """Builds what can be built of the teacher without its weights, and checks what it takes and gives."""
+    from students.networks import make_network
+
+    for member in members_of(config.teacher):
+        shape = _input_shape(member, source)
+        if isinstance(member, Network):
+            make_network(member.network, member.options, shape, source.label_space.outputs)
+
+
+def _input_shape(teacher: Any, source: Source) -> tuple[int, int, int]:
+    """(C, H, W) of what a teacher, no ensemble, takes."""
+    from flows.teacher_cards import configured_interface
+
+    if not isinstance(teacher, Imported):
+        return source.image_shape
+    more: dict[str, Any] = {}
+    if isinstance(teacher, PretrainedTeacher):
+        from students.teachers.pretrained import check_published
+
+        size, mean, std = check_published(teacher.library, teacher.model, teacher.weights)
+        more = {"input_size": size, "input_channels": len(mean), "mean": mean, "std": std}
+    return configured_interface(teacher, source.label_space, source.image_shape, **more).input_shape
 
 
 def _check_images(config: Config, source: Source) -> None:
@@ -102,6 +177,14 @@ def _check_ratio_labels(config: Config, space: LabelSpace) -> None:
         )
 
 
+def _check_ratio_teacher(config: Config) -> None:
+    if config.ratio.features == "teacher" and "teacher_features" not in teacher_gives(config.teacher):
+        raise ConfigError(
+            f"ratio.features 'teacher' needs a teacher with features, but {why_not_live(config.teacher)}; try "
+            "ratio.features 'classifier'."
+        )
+
+
 def _check_ratio_networks(config: Config, source: Source) -> None:
     ratio, space = config.ratio, source.label_space
     if ratio.features == "autoencoder":
@@ -113,4 +196,6 @@ def _check_ratio_networks(config: Config, source: Source) -> None:
         from students.networks import make_network
 
         network = config.teacher if ratio.features == "teacher" else config.distill.students[0]
-        last_linear(make_network(network.network, network.options, source.image_shape, space.outputs), network.network)
+        if isinstance(network, Network):
+            shape = _input_shape(network, source)
+            last_linear(make_network(network.network, network.options, shape, space.outputs), network.network)

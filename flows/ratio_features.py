@@ -84,6 +84,10 @@ def feature_network(context: StageContext, folder: Path, compute: Compute) -> Fe
         from filters.autoencoder import load_autoencoder
 
         return load_autoencoder(folder, compute)
+    if kind == "teacher":
+        from flows.teachers import teacher_network
+
+        return teacher_network(context, compute).requires_grad_(False)
     from students.model import load_model
 
     return load_model(context.inputs[kind].folder, compute).requires_grad_(False)

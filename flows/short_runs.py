@@ -16,10 +16,12 @@ from data.reading import open_set
 from data.workspace import Workspace
 from flows.execute import StageContext
 from flows.filtering import CandidateFilter, Rows
-from flows.stages.common import Part, RealSet, answers_of, compute_of
+from flows.stages.common import Part, RealSet, compute_of
+from flows.stages.distill import live_teacher, real_rows
 from flows.tuning import short_training
 from students import training_data
-from students.training import train_student
+from students.data_parallel import train_in_processes
+from students.model import ImageModel
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,17 @@ class ShortRuns:
 
     @cached_property
     def _parts(self) -> tuple[training_data.Rows, Part]:
-        """Training rows with the teacher's answers where the method needs them, and validation rows."""
-        train, inputs = self.real.train, self.context.inputs
-        outputs = answers_of(inputs["answers"], train.rows) if "answers" in inputs else None
-        return training_data.Rows(train.images, train.labels, outputs), self.real.validation
+        """Training rows with what the method reads of the teacher, and validation rows."""
+        return real_rows(self.context, self.real), self.real.validation
 
     @cached_property
     def _compute(self) -> Compute:
         return compute_of(self.context.config)
+
+    @cached_property
+    def _teacher(self) -> ImageModel | None:
+        """The teacher's network, for a method that asks it in every step."""
+        return live_teacher(self.context, self._compute)
 
     def scores(self, name: str, sets: Sequence[Rows | None]) -> list[list[float]]:
         """Validation scores of short runs with all seeds, one list a set.
@@ -96,7 +101,8 @@ class ShortRuns:
         """What ``students.evaluation.score`` gives for the last weights of one run on the validation rows."""
         section: dict[str, Any] = self.context.node.request.config["distill"]
         validation = self._parts[1]
-        found = train_student(
+        found = train_in_processes(
+            self.context.config.compute.processes,
             data,
             (validation.images, validation.labels),
             self.real.label_space,
@@ -105,7 +111,9 @@ class ShortRuns:
             method=section["method"]["name"],
             method_options=section["method"]["options"],
             **short_training(section["training"], self.context.node.request.config["tuning"]["steps"]),
+            teacher=self._teacher,
             real_fraction=section["real_fraction"],
+            synthetic_weight=section["synthetic_weight"],
             seed=seed,
             initial_seed=seed,
             compute=self._compute,

@@ -15,7 +15,7 @@ from rich.table import Table
 from data.store import Store
 from data.workspace import ProgressReporter
 from flows.plan import Node
-from flows.reporting.wording import plain_words
+from flows.reporting.wording import higher_is_better, plain_words, steps_words, unit_words
 
 if TYPE_CHECKING:
     from flows.execute import Outcome
@@ -129,6 +129,7 @@ def show_ablation(console: Console, ablation: Mapping[str, Any]) -> None:
         console.print(table)
     console.print("* beyond the noise between seeds (95 %)")
     console.print(ablation["sentence"])
+    _show_notes(console, ablation.get("stopped", ()))
     for arm, why in ablation["left_out"].items():
         console.print(f"Without '{arm}': {why}.")
 
@@ -150,28 +151,66 @@ def show_results(console: Console, report: Mapping[str, Any]) -> None:
     for place, (metric, own) in enumerate(rows.items() or [(report["metric"], [])]):
         console.print(_table(report["run"] if place == 0 else None, metric, own, report["teacher"]))
     console.print(report["sentence"])
+    _show_notes(console, report.get("stopped", ()))
+    if report.get("assessment"):
+        _show_notes(console, _assessed(report["assessment"], report["summary"]))
 
 
-def _table(title: str | None, metric: str, rows: Sequence[Mapping[str, Any]], teacher: Mapping[str, Any]) -> Table:
+def _show_notes(console: Console, notes: Sequence[str]) -> None:
+    for note in notes:
+        console.print(note, markup=False)
+
+
+def _words(row: Mapping[str, Any]) -> str:
+    """What a row's students were trained with."""
+    return str(row.get("words") or plain_words(row["method"], row["data"]))
+
+
+def _assessed(assessment: Mapping[str, Any], summary: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One sentence on size, agreement and calibration of the best way of training each student."""
+    best = {(row["student"], row["method"], row["data"]): _words(row) for row in summary if row["best"]}
+    units = {row["metric"]: unit_words(row["unit"]) for row in summary}
+    lines = []
+    for row in assessment["summary"]:
+        way = (row["student"], row["method"], row["data"])
+        if way in best:
+            words = [f"{row['size']['parameters']:,} parameters"]
+            if "top1" in (row["agreement"] or {}):
+                words.append(f"agrees with the teacher on {row['agreement']['top1']['mean']:.1f} % of the test images")
+            if "ece" in row["calibration"]:
+                words.append(f"calibration error {row['calibration']['ece']['mean']:.1f} %")
+            for metric, found in (row["robustness"] or {}).items():
+                words.append(f"{metric} {found['mean']['mean']:.2f}{units.get(metric, '')} on corrupted images")
+            lines.append(f"{row['student']}, {best[way]}: {', '.join(words)}.")
+    return lines
+
+
+def _table(
+    title: str | None, metric: str, rows: Sequence[Mapping[str, Any]], teacher: Mapping[str, Any] | None
+) -> Table:
     """The teacher, then every student, method and data, with mean and deviation over seeds."""
     unit = rows[0]["unit"] if rows else ""
     measured = escape(f"{metric} [{unit}]") if unit else metric
-    table = Table(title=title)
+    less = None if higher_is_better(metric) else f"{metric}: less is better"
+    table = Table(title=title, caption=less)
     for name in ("student", "trained with"):
         table.add_column(name)
     for name in (measured, "seeds", "steps", "change"):
         table.add_column(name, justify="right", no_wrap=True)
-    values = {figure["metric"]: figure["value"] for figure in teacher.get("figures", ()) if not figure["of"]}
-    table.add_row("teacher", "", f"{values.get(metric, teacher['value']):.2f}", "", "", "")
+    known = teacher or {}
+    values = {figure["metric"]: figure["value"] for figure in known.get("figures", ()) if not figure["of"]}
+    value = values.get(metric, known.get("value"))
+    # A teacher that is paid by the image is not measured on the test images.
+    table.add_row("teacher", "", "not measured" if value is None else f"{value:.2f}", "", "", "")
     for row in rows:
         deviation = "" if row["std"] is None else f" ± {row['std']:.2f}"
         difference = "" if row["difference"] is None else f"{row['difference']:+.2f}"
         table.add_row(
             row["student"],
-            plain_words(row["method"], row["data"]),
+            _words(row),
             f"{row['mean']:.2f}{deviation}",
             str(row["seeds"]),
-            str(row["steps"]),
+            steps_words(row.get("steps_taken", ()), row["steps"]).replace("\N{NARROW NO-BREAK SPACE}", ""),
             difference,
         )
     return table

@@ -10,7 +10,7 @@ from data.labels import LabelSpace
 from flows.cli import app
 from flows.filter_config import Audit, Autoencoder, Candidates, Ratio, Synthetic, Tuning
 from generators.networks import networks
-from students.methods import methods
+from students.methods import make_method, methods
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,6 +21,17 @@ def test_every_method_has_a_card_that_names_its_options(name):
     assert card.startswith(f"# {name}: ")
     for option in dataclasses.fields(methods.get(name)):
         assert f"`{option.name}` = {option.default}" in card
+
+
+def test_the_index_of_methods_lists_each_with_its_needs_and_labels():
+    index = (ROOT / "docs" / "methods" / "README.md").read_text()
+    rows = re.findall(r"^\| \[(\w+)\]\((\w+)\.md\) \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", index, re.MULTILINE)
+    assert sorted(row[0] for row in rows) == methods.names()
+    for name, card, needs, labels in rows:
+        method = make_method(name)
+        assert card == name
+        assert set(re.findall(r"`(\w+)`", needs)) == method.needs - {"labels"}
+        assert set(labels.split(", ")) == method.tasks
 
 
 @pytest.mark.parametrize("name", networks.names())
@@ -56,7 +67,7 @@ def test_there_are_generators():
 
 
 def test_there_are_methods():
-    assert len(methods.names()) >= 4
+    assert len(methods.names()) >= 25
 
 
 def test_commands_of_the_readme_exist():

@@ -55,7 +55,7 @@ def _are(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
-def advice(bound: Bound, noise: Mapping[str, float], gap: Mapping[str, Any]) -> str:
+def advice(bound: Bound, noise: Mapping[str, Any], gap: Mapping[str, Any]) -> str:
     """Which term of the bound is largest, and what to work on.
 
     Args:
@@ -81,7 +81,7 @@ def advice(bound: Bound, noise: Mapping[str, float], gap: Mapping[str, Any]) -> 
             f"The distance between synthetic and real images {'limits' if sure else 'probably limits'} most: train the "
             "generator longer or larger, and the density ratio longer, or raise distill.real_fraction"
         )
-    elif noise["label_against_teacher"] >= noise["teacher"]:
+    elif noise["teacher"] is None or noise["label_against_teacher"] >= noise["teacher"]:
         sentence = "Labels that the teacher disagrees with limit most: lower synthetic.quantile, or relabel the images"
     else:
         sentence = "The teacher's own errors limit most, as it judges the labels: train a better teacher"

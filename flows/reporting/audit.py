@@ -116,21 +116,27 @@ def _noise_rows(found: Mapping[str, Any]) -> list[TableRow]:
     columns = [found[name] for name in ("before", "after", "validation")]
     rows: list[TableRow] = []
     if "other_guess" in columns[0]:
-        guesses, doubts = (tuple(share(part[key]) for part in columns) for key in ("other_guess", "doubt"))
+        guesses, doubts = (
+            tuple(share(None if part is None else part[key]) for part in columns) for key in ("other_guess", "doubt")
+        )
         rows += [
             ("Another class is the first guess of the teacher", guesses),
             ("Mean of 1 − p(label) of the teacher", doubts),
         ]
     for place, axis in enumerate(columns[0]["values"]):
-        values = [part["values"][place] for part in columns]
         unit = unit_words(axis["unit"])
-        cells = tuple(f"{value['mean_absolute']:.3g}{unit}, {share(value['of_range'])}" for value in values)
+        cells = tuple(
+            share(None)
+            if part is None
+            else f"{part['values'][place]['mean_absolute']:.3g}{unit}, {share(part['values'][place]['of_range'])}"
+            for part in columns
+        )
         rows.append((f"{axis['axis']}: mean difference, and as a share of the range", tuple(map(unbroken, cells))))
     return rows
 
 
 def _class_rows(found: Mapping[str, Any]) -> list[TableRow]:
-    held_out = {row["label"]: row for row in found["validation"].get("per_class", [])}
+    held_out = {row["label"]: row for row in (found["validation"] or {}).get("per_class", [])}
     rows: list[TableRow] = []
     for made in found["after"].get("per_class", []):
         real = held_out.get(made["label"], {"rows": 0, "other_guess": None, "doubt": None})
@@ -146,6 +152,12 @@ def _class_rows(found: Mapping[str, Any]) -> list[TableRow]:
 def _noise_note(found: Mapping[str, Any]) -> str:
     estimate = found["estimate"]
     soft = ", as soft labels are those of the teacher" if found["soft"] else ""
+    if estimate["teacher"] is None:
+        return (
+            f"Labels differ from the teacher by {share(estimate['label_against_teacher'])}{soft}. How often the "
+            "teacher itself is wrong is not known: it was not asked about validation images, as asking it costs "
+            "something; teacher.judges true asks it here, too."
+        )
     return (
         f"Estimate from above: labels differ from the teacher by {share(estimate['label_against_teacher'])}{soft}, and "
         f"the teacher from the truth by {share(estimate['teacher'])} on validation images, together "

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from data.files import replace_durably, write_json
-from flows.reporting.groups import axis_groups, group_results, headline_groups
+from flows.reporting.assessment import read_assessment
+from flows.reporting.calls import stage_calls
+from flows.reporting.groups import SQUARED, axis_groups, group_results, headline_groups, squared_groups
 from flows.reporting.inputs import ReportInputs
 from flows.reporting.page import render_page
 from flows.reporting.provenance import artifacts_of
 from flows.reporting.results import collect_results, summarise, teacher_summary
+from flows.reporting.stopping import stopped_note
 from flows.reporting.verdict import effects, sentences
 
 
@@ -23,7 +26,8 @@ def build_report(inputs: ReportInputs, folder: Path) -> dict[str, Any]:
 
     Returns:
         The object of report.json: run, metric and unit (of the first figure), sentence, teacher, results, summary
-        and effects (of every figure of whole labels), axes (summaries of the single axes of vectors), stages.
+        and effects (of every figure of whole labels), axes (summaries of the single axes of vectors), squared (of the
+        root mean squared errors), stopped (who stopped early), calls (teacher answers by stage), assessment, stages.
 
     Raises:
         DataError: if an image set of the run is missing a column or damaged.
@@ -31,7 +35,7 @@ def build_report(inputs: ReportInputs, folder: Path) -> dict[str, Any]:
     results = collect_results(inputs.students)
     manifest = inputs.manifests.get("teacher")
     groups = group_results(summarise(results), manifest)
-    headlines, axes = headline_groups(groups), axis_groups(groups)
+    headlines, axes, squared = headline_groups(groups), axis_groups(groups), squared_groups(groups)
     words = sentences(headlines)
     first = headlines[0]
     report = {
@@ -40,17 +44,21 @@ def build_report(inputs: ReportInputs, folder: Path) -> dict[str, Any]:
         "unit": first.unit if first.metric else None,
         "sentence": " ".join(words),
         "teacher": teacher_summary(manifest),
-        "results": [result.to_dict() for result in results if not result.of],
+        "results": [result.to_dict() for result in results if not result.of and result.metric != SQUARED],
         "summary": [row.to_dict() for group in headlines for row in group.summaries],
         "axes": [row.to_dict() | {"of": group.of} for group in axes for row in group.summaries],
+        "squared": [row.to_dict() | {"of": group.of} for group in squared for row in group.summaries],
         "effects": [
             effect.to_dict() | {"metric": group.metric} for group in headlines for effect in effects(group.summaries)
         ],
+        "stopped": stopped_note(inputs.students),
+        "calls": stage_calls(inputs).to_dict(),
+        "assessment": read_assessment(inputs),
         "stages": [artifact.to_dict() for artifact in artifacts_of(inputs)],
     }
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / "report.html.tmp"
-    temporary.write_text(render_page(inputs, headlines, axes, words), encoding="utf-8")
+    temporary.write_text(render_page(inputs, headlines, axes, squared, words), encoding="utf-8")
     replace_durably(temporary, folder / "report.html")
     write_json(folder / "report.json", report)
     return report

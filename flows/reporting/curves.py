@@ -11,9 +11,18 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from data.workspace import read_log
-from flows.reporting.drawing import COLOURS, Plot, draw, log_scaled, make_logarithmic, series_colour
+from flows.reporting.drawing import (
+    COLOURS,
+    DATA_COLOURS,
+    SERIES,
+    Plot,
+    draw,
+    log_scaled,
+    make_logarithmic,
+    series_colour,
+)
 from flows.reporting.inputs import ReportInputs, StudentRun
-from flows.reporting.wording import plain_words
+from flows.reporting.wording import ALONE, plain_data, variant_words
 
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 _HIDDEN = {"step", "learning_rate", "seconds"}
@@ -71,21 +80,48 @@ def _words(column: str) -> str:
 
 
 def student_curves(students: Sequence[StudentRun]) -> list[Plot]:
-    """Loss and validation curves, one panel a student network, one colour a way of training, one line a seed."""
+    """Loss and validation curves, one colour a way of training, one line a seed.
+
+    There is a panel a student network. Where it was trained in more ways than there are colours, there is a panel of
+    the validation a method instead, on one scale, with the student alone beside it in grey; losses of different
+    methods are not compared, so those are left out then.
+    """
     plots = []
     for place, student in enumerate(dict.fromkeys(run.student for run in students)):
-        losses: dict[str, list[Curve]] = {}
-        validations: dict[str, list[Curve]] = {}
-        for run in (run for run in students if run.student == student):
-            words = plain_words(run.method, run.data)
-            curves = _curves(read_log(run.folder / "training.jsonl"))
-            for column, lines in (("validation", validations), ("loss", losses)):
-                if column in curves:
-                    lines.setdefault(words, []).append(curves[column])
-        for name, lines in (("validation", validations), ("loss", losses)):
+        runs = [run for run in students if run.student == student]
+        curves = [(run, _curves(read_log(run.folder / "training.jsonl"))) for run in runs]
+        if len({(run.shown, run.data) for run in runs}) > len(SERIES):
+            plots += _method_panels(f"student-{place}", student, curves)
+            continue
+        for name in ("validation", "loss"):
+            lines: dict[str, list[Curve]] = {}
+            for run, columns in curves:
+                if name in columns:
+                    lines.setdefault(run.words, []).append(columns[name])
             if lines:
                 series = [(words, series_colour(index), seeds) for index, (words, seeds) in enumerate(lines.items())]
                 plots.append(_plot(f"student-{place}-{name}", f"{student}: {name}", series))
+    return plots
+
+
+def _method_panels(key: str, student: str, curves: Sequence[tuple[StudentRun, Mapping[str, Curve]]]) -> list[Plot]:
+    """Validation curves, a panel a method, with a line a kind of data and the student alone in grey."""
+    ways: dict[tuple[str, str], list[Curve]] = {}
+    for run, columns in curves:
+        if "validation" in columns:
+            ways.setdefault((run.shown, run.data), []).append(columns["validation"])
+    kinds = list(dict.fromkeys(data for _, data in ways))
+    called = {run.shown: variant_words(run.method, run.label) for run, _ in curves}
+    labels = {run.shown for run, _ in curves if run.method in ALONE}
+    alone = next((seeds for (method, data), seeds in ways.items() if method in labels and data == "real"), None)
+    limits = _settled([("", "", seeds) for seeds in ways.values()]) if ways else None
+    plots = []
+    for place, method in enumerate(dict.fromkeys(method for method, _ in ways)):
+        own = [(data, ways[method, data]) for data in kinds if (method, data) in ways]
+        title = f"{student}: {called[method]}"
+        series = [] if alone is None or method in labels else [("student alone", "grey", alone)]
+        series += [(plain_data(data), DATA_COLOURS[kinds.index(data)], seeds) for data, seeds in own]
+        plots.append(_plot(f"{key}-method-{place}", title, series, limits))
     return plots
 
 
@@ -109,7 +145,12 @@ def _thinned(steps: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) ->
     return np.add.reduceat(steps, starts) / counts, np.add.reduceat(values, starts) / counts
 
 
-def _plot(key: str, title: str, series: Sequence[tuple[str, str, list[Curve]]]) -> Plot:
+def _plot(
+    key: str,
+    title: str,
+    series: Sequence[tuple[str, str, list[Curve]]],
+    limits: tuple[float, float] | None = None,
+) -> Plot:
     def paint(axes: Axes) -> None:
         for _, colour, lines in series:
             several = len(lines) > 1
@@ -120,7 +161,9 @@ def _plot(key: str, title: str, series: Sequence[tuple[str, str, list[Curve]]]) 
                 mean = np.mean([values for _, values in lines], axis=0)
                 axes.plot(lines[0][0], mean, color=COLOURS[colour], lw=1.5)
         everything = np.concatenate([values for _, _, lines in series for _, values in lines])
-        if log_scaled(everything):
+        if limits is not None:
+            axes.set_ylim(*limits)
+        elif log_scaled(everything):
             make_logarithmic(axes, vertical=True)
         elif len(series) > 1 and title.endswith("validation"):
             axes.set_ylim(*_settled(series))

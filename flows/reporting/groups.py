@@ -8,13 +8,16 @@ from typing import Any
 
 from flows.reporting.results import Summary, teacher_summary
 
+#: Root mean squared errors: beside a mean absolute error they tell whether few errors are large.
+SQUARED = "rmse"
+
 
 @dataclass(frozen=True)
 class Group:
     """The summaries of one figure, and the teacher's entry with that figure.
 
     Args:
-        metric: "accuracy" or "mae"; empty where neither student nor teacher is known.
+        metric: "accuracy", "mae" or "rmse"; empty where neither student nor teacher is known.
         unit: of the figure.
         of: the axis that the figure is of; empty for whole labels.
         summaries: of this figure alone.
@@ -53,9 +56,14 @@ def group_results(summaries: Sequence[Summary], teacher: Mapping[str, Any] | Non
 
 def headline_groups(groups: Sequence[Group]) -> list[Group]:
     """The groups that are results of their own: those of whole labels."""
-    return [group for group in groups if not group.of]
+    return [group for group in groups if not group.of and group.metric != SQUARED]
 
 
 def axis_groups(groups: Sequence[Group]) -> list[Group]:
-    """The groups of the single axes of vector labels."""
-    return [group for group in groups if group.of]
+    """The mean absolute errors of the single axes of vector labels."""
+    return [group for group in groups if group.of and group.metric != SQUARED]
+
+
+def squared_groups(groups: Sequence[Group]) -> list[Group]:
+    """The root mean squared errors of values, which are shown beside the results and judge nothing."""
+    return [group for group in groups if group.metric == SQUARED]

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from flows.reporting.wording import plain_words
+
+if TYPE_CHECKING:
+    from data.store import Artifact
+    from flows.plan import Node
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,7 @@ class StudentRun:
         seed: seed of the initial weights and of the batches.
         folder: the artifact's folder.
         manifest: the artifact's manifest.
+        label: what the method is called in tables; empty for its name.
     """
 
     student: str
@@ -27,6 +34,26 @@ class StudentRun:
     seed: int
     folder: Path
     manifest: Mapping[str, Any]
+    label: str = ""
+
+    @classmethod
+    def of(cls, node: Node, artifact: Artifact) -> StudentRun:
+        """The student that a node of the plan has trained."""
+        known = node.arguments
+        method, shown = str(node.request.config["distill"]["method"]["name"]), str(known["method"])
+        label = "" if shown == method else shown
+        manifest = dict(artifact.manifest)
+        return cls(known["student"], method, known["data"], known["seed"], artifact.folder, manifest, label)
+
+    @property
+    def shown(self) -> str:
+        """What tells its method from the others of the run."""
+        return self.label or self.method
+
+    @property
+    def words(self) -> str:
+        """What it was trained with, in plain words."""
+        return plain_words(self.method, self.data, self.label)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,11 @@ import yaml
 
 from data.labels import LabelSpace
 from flows.reporting import wording
+from flows.reporting.assessment import assessment_section
 from flows.reporting.audit import audit_section
+from flows.reporting.calls import stage_calls
 from flows.reporting.curves import shared_curves, student_curves
+from flows.reporting.effects_matrix import effects_matrix
 from flows.reporting.fidelity import fidelity_section
 from flows.reporting.filtering import coverage_note
 from flows.reporting.grids import make_grids
@@ -22,14 +25,22 @@ from flows.reporting.rendering import render
 from flows.reporting.results import Summary
 from flows.reporting.samples import Samples, density_plot, funnel, label_tables, picture_pools, teacher_plots
 from flows.reporting.sampling import sampling_notes
-from flows.reporting.table import axes_table, results_table
+from flows.reporting.stopping import stopped_note
+from flows.reporting.table import AxesTable, axes_table, results_table
 from flows.reporting.tuning import tuning_section
-from flows.reporting.verdict import effects
+from flows.reporting.verdict import VERDICTS, effects
 from students.evaluation import OF_RANGE
+
+#: Comparisons beyond which they stand in a table of a row a method.
+_MANY = 12
 
 
 def render_page(
-    inputs: ReportInputs, headlines: Sequence[Group], axes: Sequence[Group], sentences: Sequence[str]
+    inputs: ReportInputs,
+    headlines: Sequence[Group],
+    axes: Sequence[Group],
+    squared: Sequence[Group],
+    sentences: Sequence[str],
 ) -> str:
     """The whole page as HTML; every value passes through Jinja's escaping.
 
@@ -37,6 +48,7 @@ def render_page(
         inputs: what the report is made from.
         headlines: results of whole labels, at least one group.
         axes: results of the single axes of vectors.
+        squared: root mean squared errors of values.
         sentences: what helped, by each figure.
     """
     samples = Samples(inputs)
@@ -50,9 +62,11 @@ def render_page(
         sentences=[wording.unbroken(sentence) for sentence in sentences],
         facts=_facts(samples, headlines[0], artifacts),
         results=[_results(group, space, several=len(headlines) > 1) for group in headlines],
-        axes=axes_table(axes),
+        error_tables=_error_tables(axes, squared, space),
+        calls=stage_calls(inputs),
+        assessment=assessment_section(inputs, headlines[0].summaries),
         several=len({row.student for row in headlines[0].summaries}) > 1,
-        notes=_notes(headlines, samples),
+        notes=_notes(headlines, samples, stopped_note(inputs.students)),
         grids=make_grids(picture_pools(samples), space) if space is not None else [],
         space=space,
         tuning=tuning_section(inputs, total_seconds),
@@ -79,14 +93,28 @@ def render_page(
 def _results(group: Group, space: LabelSpace | None, *, several: bool) -> dict[str, Any]:
     """One figure's table, effects and plot; with a title where there are several figures."""
     key = f"results-{group.metric}" if several else "results"
+    many = len(effects(group.summaries)) > _MANY
     return {
         "key": key,
         "title": _title(group, space) if several else "",
         "rows": results_table(group.summaries, group.teacher),
         "metric": _metric(group),
-        "effects": _effects(group.summaries),
+        "effects": [] if many else _effects(group.summaries),
+        "matrix": effects_matrix(group.summaries) if many else None,
         "plot": results_plot(group.summaries, group.teacher, key),
     }
+
+
+def _error_tables(
+    axes: Sequence[Group], squared: Sequence[Group], space: LabelSpace | None
+) -> list[tuple[str, str, AxesTable]]:
+    """Key, title and table of the errors that stand beside the results; those that the run has."""
+    whole = "" if space is None or not space.dimensions else space.dimensions[0].name
+    tables = (
+        ("axes", "Mean absolute error of each axis", axes_table(axes)),
+        ("squared", "Root mean squared error", axes_table(squared, whole)),
+    )
+    return [(key, title, table) for key, title, table in tables if table is not None]
 
 
 def _title(group: Group, space: LabelSpace | None) -> str:
@@ -119,24 +147,28 @@ def _facts(samples: Samples, group: Group, artifacts: list[Any]) -> list[tuple[s
     return facts
 
 
-def _notes(headlines: Sequence[Group], samples: Samples) -> list[str]:
+def _notes(headlines: Sequence[Group], samples: Samples, stopped: Sequence[str]) -> list[str]:
     summaries = headlines[0].summaries
     if not summaries:
         return []
     notes = []
     steps = sorted({row.steps for row in summaries})
     if len(steps) == 1:
+        took = "was allowed" if stopped else "took"
         notes.append(
-            f"Every student took the same {wording.count(steps[0])} optimiser steps; "
+            f"Every student {took} the same {wording.count(steps[0])} optimiser steps; "
             "runs of one seed share their initial weights."
         )
     else:
         known = ", ".join(wording.count(step) for step in steps)
         notes.append(f"The students took different numbers of optimiser steps ({known}): compare with care.")
+    notes += stopped
     notes.append(
         "Mean ± sample standard deviation over seeds; the difference is to the same student alone. "
         "The weights were chosen on the validation split; the test split was read once, at the end."
     )
+    if any(row.live for row in summaries):
+        notes.append("Live: the teacher was run in every step, too, which no count of answers shows.")
     if len(headlines) > 1:
         notes.append(
             "One number chose the weights: the share of wrong classes in percent plus the mean absolute error in "
@@ -153,12 +185,6 @@ def _notes(headlines: Sequence[Group], samples: Samples) -> list[str]:
 
 
 def _effects(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
-    words = {
-        "better": "better",
-        "worse": "worse",
-        "noise": "within the noise",
-        "unknown": "noise unknown",
-    }
     places = wording.decimals(max((abs(row.mean) for row in summaries), default=1.0))
     return [
         {
@@ -167,7 +193,7 @@ def _effects(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
             "difference": wording.difference_words(comparison.difference, summaries[0].unit, places),
             "half_width": wording.number(comparison.half_width, places),
             "verdict": comparison.verdict,
-            "words": words[comparison.verdict],
+            "words": VERDICTS[comparison.verdict],
         }
         for comparison in effects(summaries)
     ]

@@ -10,11 +10,14 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.transforms import blended_transform_factory
 
-from flows.reporting.drawing import ACCENT, COLOURS, Plot, bin_edges, draw, make_logarithmic
+from flows.reporting.drawing import ACCENT, COLOURS, DATA_COLOURS, Plot, bin_edges, draw, make_logarithmic
 from flows.reporting.results import Summary
-from flows.reporting.wording import higher_is_better, metric_words, plural
+from flows.reporting.wording import higher_is_better, metric_words, plain_data, plural, variant_words
 
 _ROW_PIXELS = 44
+#: Rows beyond which those of one method share a line.
+_MANY = 10
+_METHOD_PIXELS = 42
 
 
 def results_plot(summaries: Sequence[Summary], teacher: Mapping[str, Any] | None, key: str = "results") -> Plot | None:
@@ -27,6 +30,9 @@ def results_plot(summaries: Sequence[Summary], teacher: Mapping[str, Any] | None
     """
     if not summaries:
         return None
+    kinds = list(dict.fromkeys(row.data for row in summaries))
+    if len(summaries) > _MANY and len(kinds) > 1:
+        return by_method_plot(summaries, teacher, key)
     spoken = "; ".join(f"{row.student}, {row.words}: mean {row.mean:.4g}" for row in summaries)
     paint, height = results_painter(summaries, teacher)
     svg = draw(key, f"Test results of every seed. {spoken}.", paint, width=410, height=height)
@@ -64,16 +70,7 @@ def results_painter(
             side = (1, "right") if teacher_left else (0, "left")
             axes.text(side[0], middle + 0.3, name, transform=place_text, va="center", ha=side[1], color=COLOURS["ink"])
         if reference is not None:
-            axes.axvline(reference, color=COLOURS["series-2"], lw=1, ls=(0, (4, 3)))
-            axes.annotate(
-                "teacher",
-                (reference, 0.62),
-                xytext=(4 if teacher_left else -4, 0),
-                textcoords="offset points",
-                ha="left" if teacher_left else "right",
-                va="center",
-                color=COLOURS["series-2"],
-            )
+            _teacher_line(axes, reference, left=teacher_left)
         axes.set_ylim(0.5 - len(summaries), 0.85)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
@@ -82,6 +79,67 @@ def results_painter(
         axes.set_xlabel(f"test {metric_words(first.metric)}{unit} ({arrow})")
 
     return paint, _ROW_PIXELS * len(summaries) + 60
+
+
+def by_method_plot(summaries: Sequence[Summary], teacher: Mapping[str, Any] | None, key: str) -> Plot:
+    """One line a student and method, with the kinds of data in colours of their own, each a little lower.
+
+    Args:
+        summaries: of one figure, at least one.
+        teacher: the teacher's entry with that figure, or None.
+        key: unique within the page.
+    """
+    kinds = list(dict.fromkeys(row.data for row in summaries))
+    shades = dict(zip(kinds, DATA_COLOURS, strict=False))
+    lines = list(dict.fromkeys((row.student, row.shown) for row in summaries))
+    called = {(row.student, row.shown): variant_words(row.method, row.label) for row in summaries}
+    several = len({student for student, _ in lines}) > 1
+    first = summaries[0]
+    reference = None if teacher is None else teacher["value"]
+    teacher_left = reference is not None and reference < np.mean([row.mean for row in summaries])
+    arrow = "more is better" if higher_is_better(first.metric) else "less is better"
+
+    def paint(axes: Axes) -> None:
+        place_text = blended_transform_factory(axes.transAxes, axes.transData)
+        side = (1, "right") if teacher_left else (0, "left")
+        for place, (student, shown) in enumerate(lines):
+            words = called[student, shown]
+            name = f"{student} \N{MIDDLE DOT} {words}" if several else words
+            axes.text(side[0], 0.3 - place, name, transform=place_text, va="center", ha=side[1], color=COLOURS["ink"])
+        for row in summaries:
+            middle = -lines.index((row.student, row.shown)) - 0.26 * kinds.index(row.data)
+            colour = COLOURS[shades[row.data]]
+            if row.std:
+                axes.plot([row.mean - row.std, row.mean + row.std], [middle] * 2, color=colour, alpha=0.35, lw=3)
+            axes.plot([row.mean] * 2, [middle - 0.11, middle + 0.11], color=colour, lw=1.5)
+            axes.plot(row.values, [middle] * len(row.values), "o", color=colour, ms=3.5, mew=0, alpha=0.85)
+        if reference is not None:
+            _teacher_line(axes, reference, left=teacher_left)
+        axes.set_ylim(0.4 - len(lines), 0.85)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.margins(x=0.05)
+        unit = f" [{first.unit}]" if first.unit else ""
+        axes.set_xlabel(f"test {metric_words(first.metric)}{unit} ({arrow})")
+
+    spoken = "; ".join(f"{row.student}, {row.words}: mean {row.mean:.4g}" for row in summaries)
+    height = _METHOD_PIXELS * len(lines) + 60
+    svg = draw(key, f"Test results of every seed. {spoken}.", paint, width=410, height=height)
+    legend = [(shades[kind], plain_data(kind)) for kind in kinds]
+    return Plot("Every seed", svg, (*legend, ("grey", "a dot a seed, a tick at the mean, a bar of ± one deviation")))
+
+
+def _teacher_line(axes: Axes, value: float, *, left: bool) -> None:
+    axes.axvline(value, color=COLOURS["series-2"], lw=1, ls=(0, (4, 3)))
+    axes.annotate(
+        "teacher",
+        (value, 0.62),
+        xytext=(4 if left else -4, 0),
+        textcoords="offset points",
+        ha="left" if left else "right",
+        va="center",
+        color=COLOURS["series-2"],
+    )
 
 
 def ratio_plot(

@@ -10,7 +10,7 @@ from typing import Any
 from data.reading import ImageSet
 from flows.plan import STAGES
 from flows.reporting.inputs import ReportInputs
-from flows.reporting.wording import plain_words, size
+from flows.reporting.wording import size
 
 _ORDER = tuple(stage for stage in STAGES if stage not in ("distill", "report"))
 _SHORT = 12
@@ -73,10 +73,7 @@ def artifacts_of(inputs: ReportInputs) -> list[Artifact]:
     """All artifacts of a run: the shared stages in order, then the students."""
     stages = sorted(inputs.manifests, key=lambda stage: (_ORDER.index(stage) if stage in _ORDER else 99, stage))
     shared = [Artifact(stage, inputs.manifests[stage]) for stage in stages]
-    students = [
-        Artifact(f"{run.student}, {plain_words(run.method, run.data)}, seed {run.seed}", run.manifest)
-        for run in inputs.students
-    ]
+    students = [Artifact(f"{run.student}, {run.words}, seed {run.seed}", run.manifest) for run in inputs.students]
     return shared + students
 
 

@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 
 from flows.reporting.inputs import StudentRun
-from flows.reporting.wording import ALONE, higher_is_better, plain_words
+from flows.reporting.wording import ALONE, higher_is_better, plain_words, steps_words
 from students.evaluation import Figure
 
 
 @dataclass(frozen=True)
 class Result:
-    """One figure of a trained student; ``value`` is on the test split, in ``unit``; ``of`` is its axis, if any."""
+    """One figure of a trained student; ``value`` is on the test split, in ``unit``; ``of`` is its axis, if any.
+
+    ``steps`` are those taken, and ``allowed`` those of the configuration, where it stopped early. ``live`` says that
+    the teacher was run in every step.
+    """
 
     student: str
     method: str
@@ -29,11 +33,24 @@ class Result:
     validation: float | None = None
     parameters: int | None = None
     of: str = ""
+    allowed: int | None = None
+    live: bool = False
+    label: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What tells its method from the others of the run."""
+        return self.label or self.method
+
+    @property
+    def budget(self) -> int:
+        """Steps that it could take; those of one budget are compared."""
+        return self.steps if self.allowed is None else self.allowed
 
     def to_dict(self) -> dict[str, Any]:
         """The row of ``results`` in report.json."""
         names = ("student", "method", "data", "seed", "steps", "metric", "value", "unit", "teacher_calls", "validation")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | {"method": self.shown}
 
 
 @dataclass(frozen=True)
@@ -43,7 +60,8 @@ class Summary:
     ``difference`` is the mean less the mean of the same student alone, in the metric's own direction (for an
     error, a negative difference is the better one); None for the student alone, or where there is none.
     ``best`` marks the best mean of each student. ``name`` says what the student was trained with, where method and
-    data do not.
+    data do not; ``label`` what this variant of the method is called. ``steps`` are those allowed, ``taken`` those that
+    each seed took.
     """
 
     student: str
@@ -60,6 +78,19 @@ class Summary:
     best: bool = False
     of: str = ""
     name: str = ""
+    live: bool = False
+    label: str = ""
+    taken: tuple[int, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """What tells its method from the others of the run."""
+        return self.label or self.method
+
+    @property
+    def steps_words(self) -> str:
+        """Steps taken, and of how many where some seeds stopped early."""
+        return steps_words(self.taken, self.steps)
 
     @property
     def mean(self) -> float:
@@ -79,14 +110,15 @@ class Summary:
     @property
     def words(self) -> str:
         """What the student was trained with, in plain words."""
-        return self.name or plain_words(self.method, self.data)
+        return self.name or plain_words(self.method, self.data, self.label)
 
     def to_dict(self) -> dict[str, Any]:
         """The row of ``summary`` in report.json."""
         names = ("student", "method", "data", "steps", "metric", "unit", "teacher_calls")
         numbers = {"mean": self.mean, "std": self.std, "seeds": len(self.seeds)}
         rest = {"validation": self.validation, "difference": self.difference, "best": self.best}
-        return {name: getattr(self, name) for name in names} | numbers | rest
+        told = {"method": self.shown, "words": self.words, "steps_taken": list(self.taken)}
+        return {name: getattr(self, name) for name in names} | told | numbers | rest
 
 
 def recorded_figures(metrics: Mapping[str, Any]) -> tuple[Figure, ...]:
@@ -124,17 +156,27 @@ def _result(run: StudentRun, figure: Figure) -> Result:
         validation=validated(metrics, figure),
         parameters=None if parameters is None else int(parameters),
         of=figure.of,
+        allowed=_allowed_steps(run.manifest) if metrics.get("stopped_early") else None,
+        live="teacher" in run.manifest.get("inputs", {}),
+        label=run.label,
     )
+
+
+def _allowed_steps(manifest: Mapping[str, Any]) -> int | None:
+    """Steps of the configuration that a student was trained with."""
+    training = manifest.get("config", {}).get("distill", {}).get("training", {})
+    return None if "steps" not in training else int(training["steps"])
 
 
 def summarise(results: Sequence[Result]) -> list[Summary]:
     """Means over seeds, by figure, then by student, in order of appearance; the student alone first.
 
-    Results of different numbers of steps are never averaged together.
+    Results of different numbers of steps are never averaged together; one that stopped early counts with the steps
+    that it was allowed.
     """
     groups: dict[tuple[str, str, str, str, str, int], list[Result]] = {}
     for result in results:
-        key = (result.metric, result.of, result.student, result.method, result.data, result.steps)
+        key = (result.metric, result.of, result.student, result.shown, result.data, result.budget)
         groups.setdefault(key, []).append(result)
     figures = list(dict.fromkeys((result.metric, result.of) for result in results))
     students = list(dict.fromkeys(result.student for result in results))
@@ -154,7 +196,7 @@ def _summary(group: Sequence[Result]) -> Summary:
         student=first.student,
         method=first.method,
         data=first.data,
-        steps=first.steps,
+        steps=first.budget,
         metric=first.metric,
         unit=first.unit,
         seeds=tuple(result.seed for result in group),
@@ -162,6 +204,9 @@ def _summary(group: Sequence[Result]) -> Summary:
         teacher_calls=max(result.teacher_calls for result in group),
         validation=float(np.mean(validations)) if validations else None,
         of=first.of,
+        live=first.live,
+        label=first.label,
+        taken=tuple(result.steps for result in group),
     )
 
 

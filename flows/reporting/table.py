@@ -61,17 +61,21 @@ def results_table(summaries: Sequence[Summary], teacher: Mapping[str, Any] | Non
 
 @dataclass(frozen=True)
 class AxesTable:
-    """Errors of the single axes: a column an axis, with its unit; a row the teacher and every way of training."""
+    """Errors of the single axes: a column an axis, with its unit; a row the teacher and every way of training.
+
+    A row is its words, its student (empty for the teacher), and its cells.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, str, tuple[str, ...]], ...]
 
 
-def axes_table(axes: Sequence[Group]) -> AxesTable | None:
-    """The table of the axes of vector labels; None for other labels.
+def axes_table(axes: Sequence[Group], whole: str = "") -> AxesTable | None:
+    """The table of the axes of vector labels, or of the one value that a label has; None where there is none.
 
     Args:
         axes: one group an axis, with the same students in the same order.
+        whole: title of a column that is of no axis of a vector.
     """
     if not axes:
         return None
@@ -83,7 +87,8 @@ def axes_table(axes: Sequence[Group]) -> AxesTable | None:
     for summaries in zip(*(group.summaries for group in axes), strict=True):
         values = (mean_and_deviation(row.mean, row.std, place) for row, place in zip(summaries, places, strict=True))
         rows.append((summaries[0].words, summaries[0].student, tuple(values)))
-    columns = tuple(f"{group.of} [{group.unit}]" if group.unit else group.of for group in axes)
+    names = [group.of or whole for group in axes]
+    columns = tuple(f"{name} [{group.unit}]" if group.unit else name for name, group in zip(names, axes, strict=True))
     return AxesTable(columns, tuple(rows))
 
 
@@ -94,12 +99,12 @@ def _student_row(row: Summary, summaries: Sequence[Summary], places: int) -> Tab
         student=row.student,
         words=row.words,
         data=plain_data(row.data),
-        method=row.method,
+        method=row.shown,
         value=mean_and_deviation(row.mean, row.std, places),
         seeds=str(len(row.seeds)),
         difference="" if row.difference is None else difference_words(row.difference, row.unit, places),
-        steps=count(row.steps),
-        teacher_calls=count(row.teacher_calls),
+        steps=row.steps_words,
+        teacher_calls=f"{count(row.teacher_calls)} + live" if row.live else count(row.teacher_calls),
         validation=number(row.validation, places),
         best=row.best,
         verdict=None if alone is None or row.alone else compare(row, alone, summaries).verdict,

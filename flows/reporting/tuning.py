@@ -57,11 +57,13 @@ def tuning_section(inputs: ReportInputs, total_seconds: float) -> TuningSection 
         return None
     found = json.loads(path.read_text(encoding="utf-8"))
     student = inputs.config["distill"]["students"][0]["name"]
+    methods = inputs.config["distill"].get("methods") or [{}]
+    method = methods[0].get("label") or found["method"]
     names = [name for name in ("quantile", "count") if name in found]
     seeds = plural(len(found["seeds"]), "seed")
     return TuningSection(
         intro=(
-            f"Each setting trained the student {student} with {found['method']} for "
+            f"Each setting trained the student {student} with {method} for "
             f"{plural(found['steps'], 'step')} with {seeds}; its score is {_metric(found)} on the validation rows. "
             "Runs of one seed share initial weights and real batches. Of the settings within one standard error of the "
             "best mean, the one nearest to the default side is taken: the largest quantile, the smallest count. "

@@ -19,13 +19,22 @@ from flows.reporting.wording import (
     mean_and_deviation,
     metric_words,
     number,
-    plain_words,
     plural,
     unit_words,
+    variant_words,
 )
 
 Verdict = Literal["better", "worse", "noise", "unknown"]
+#: Verdicts as a person reads them.
+VERDICTS: Mapping[Verdict, str] = {
+    "better": "better",
+    "worse": "worse",
+    "noise": "within the noise",
+    "unknown": "noise unknown",
+}
 _CONFIDENCE = 0.95
+#: Alternatives beyond which a sentence says of how many the best one is: the best of many is lucky, too.
+_FEW = 4
 
 
 @dataclass(frozen=True)
@@ -99,12 +108,12 @@ def effects(summaries: Sequence[Summary]) -> list[Comparison]:
         for other in summaries:
             if (row.student, row.steps) != (other.student, other.steps):
                 continue
+            name = variant_words(row.method, row.label)
             if row.data == other.data and other.method in ALONE and row.method not in ALONE:
-                name = plain_words(row.method, "real")
                 where = "" if row.data == "real" else ", both on real + synthetic"
-                comparisons.append(compare(row, other, summaries, f"{name} against labels only{where}"))
-            elif row.method == other.method and row.data != "real" and other.data == "real":
-                name = "labels only" if row.method in ALONE else plain_words(row.method, "real")
+                against = variant_words(other.method, other.label)
+                comparisons.append(compare(row, other, summaries, f"{name} against {against}{where}"))
+            elif row.shown == other.shown and row.data != "real" and other.data == "real":
                 comparisons.append(compare(row, other, summaries, f"synthetic data added, with {name}"))
     return comparisons
 
@@ -120,7 +129,36 @@ def sentence(summaries: Sequence[Summary], teacher: Mapping[str, Any] | None) ->
     text = "; ".join(clauses)
     if teacher is not None and teacher["value"] is not None:
         text += f"; the teacher reaches {_value(summaries[0], teacher['value'])}"
+        text += _worse_teacher(summaries, float(teacher["value"]))
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _worse_teacher(summaries: Sequence[Summary], value: float) -> str:
+    """A clause on a teacher that is worse than students alone beyond their noise between seeds; empty if it is not.
+
+    The teacher is one network, so that its value is a number; the mean of the student alone has Student's t interval,
+    with the variance over seeds pooled over all ways of training that student.
+    """
+    found = []
+    for student in dict.fromkeys(row.student for row in summaries):
+        pool = [row for row in summaries if row.student == student]
+        alone = next((row for row in pool if row.alone), None)
+        freedom = sum(len(row.values) - 1 for row in pool)
+        if alone is None or freedom < 1:
+            continue
+        squares = sum(float(np.sum(np.square(np.subtract(row.values, row.mean)))) for row in pool)
+        half_width = stdtrit(freedom, 0.5 + _CONFIDENCE / 2) * np.sqrt(squares / freedom / len(alone.values))
+        difference = value - alone.mean
+        if abs(difference) > half_width and (difference < 0) == higher_is_better(alone.metric):
+            found.append((student, difference_words(difference, alone.unit, _places(alone)), len(alone.seeds)))
+    if not found:
+        return ""
+    seeds = plural(min(count for _, _, count in found), "seed")
+    if len({row.student for row in summaries}) == 1:
+        whom = f"the student alone ({found[0][1]}, beyond the noise of {seeds})"
+    else:
+        whom = " and ".join(f"{name} alone ({words})" for name, words, _ in found) + f", beyond the noise of {seeds}"
+    return f", worse than {whom}: train it longer first"
 
 
 def sentences(groups: Sequence[Group]) -> list[str]:
@@ -138,7 +176,7 @@ def _clause(rows: Sequence[Summary]) -> str:
         return f"Only the student alone was trained, with {_figure(alone)}, so there is nothing to compare it with"
     best = choose(others, key=lambda row: row.mean)
     reference = baseline(best, rows)
-    name = _name(best.words)
+    name = _name(best)
     if reference is None:
         return f"The best result is {_figure(best)} with {name}, and no student alone was trained to compare it with"
     comparison = compare(best, reference, rows)
@@ -147,6 +185,8 @@ def _clause(rows: Sequence[Summary]) -> str:
     figures = f"{_figure(best)} against {_shown(reference)} for the student alone"
     choice = name if len(others) == 1 else f"the best of {len(others)} alternatives, {name},"
     if comparison.verdict == "better":
+        if len(others) > _FEW:
+            name += f", the best of {len(others)} alternatives on the test images,"
         return f"{name[0].upper()}{name[1:]} helped: {figures} ({change}, beyond the noise of {seeds})"
     if comparison.verdict == "worse":
         return f"Nothing helped: {choice} gives {figures} ({change}, beyond the noise of {seeds})"
@@ -159,7 +199,11 @@ def _inner(clause: str) -> str:
     return clause if clause[:2].isupper() else f"{clause[0].lower()}{clause[1:]}"
 
 
-def _name(words: str) -> str:
+def _name(row: Summary) -> str:
+    words = row.words
+    if row.label and words.startswith(row.label):
+        # A label is no word: its case stays where it begins a sentence.
+        words = f"'{row.label}'{words.removeprefix(row.label)}"
     if words == "real + synthetic":
         return "training on real + synthetic data"
     return f"{words} data" if words.endswith("synthetic") else words

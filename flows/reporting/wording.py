@@ -3,20 +3,80 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-_METHODS = {"kd": "KD", "joint_kd": "joint KD", "ckd": "CKD", "dtkd": "DTKD", "r2kd": "R2KD"}
+#: Methods as a person reads them; those of one's own are called what they are called in the configuration.
+_METHODS = {
+    "ce": "cross-entropy",
+    "mse": "squared error",
+    "joint": "both labels",
+    "kd": "KD",
+    "joint_kd": "joint KD",
+    "attentive_imitation": "attentive imitation",
+    "augmented_kd": "augmented KD",
+    "cckd": "CCKD",
+    "ckd": "CKD",
+    "correlation": "correlation matching",
+    "cswt": "CSWT",
+    "ctkd": "CTKD",
+    "dist": "DIST",
+    "dkd": "DKD",
+    "dtkd": "DTKD",
+    "gaussian_kl": "Gaussian KL",
+    "hint": "feature hint",
+    "imitation": "imitation",
+    "input_gradients": "input gradients",
+    "lskd": "logit standardisation",
+    "mixup_kd": "mixup KD",
+    "mlld": "multi-level logits",
+    "nkd": "NKD",
+    "outlier_rejection": "outlier rejection",
+    "pairwise_difference": "pairwise difference",
+    "r2kd": "R2KD",
+    "rkd": "RKD",
+    "teacher_bounded": "teacher-bounded loss",
+    "upper_bound": "upper bound",
+}
 _UNITS = {"%": " %", "degree": "°"}
 #: Methods that train on labels only; the student alone is one of them on real data.
 ALONE = ("ce", "mse", "joint")
 MINUS = "\N{MINUS SIGN}"
 
 
-def plain_words(method: str, data: str) -> str:
-    """What a student was trained with: "student alone", "KD", "real + synthetic", "KD on real + synthetic"."""
+def plain_words(method: str, data: str, label: str = "") -> str:
+    """What a student was trained with: "student alone", "KD", "real + synthetic", "KD on real + synthetic".
+
+    Args:
+        method: its name.
+        data: kind of training data.
+        label: what the configuration calls this variant of the method, which then stands for its name.
+    """
     if method in ALONE:
-        return "student alone" if data == "real" else plain_data(data)
-    name = _METHODS.get(method, method)
+        variant = f" ({label})" if label else ""
+        return f"{'student alone' if data == 'real' else plain_data(data)}{variant}"
+    name = variant_words(method, label)
     return name if data == "real" else f"{name} on {plain_data(data)}"
+
+
+def method_words(method: str) -> str:
+    """Name of a method, or of several that are joined: "DTKD + CKD"."""
+    return " + ".join(_METHODS.get(part, part) for part in method.split("+"))
+
+
+def variant_words(method: str, label: str = "") -> str:
+    """What a method, or a variant of it that has a label, is called beside others: "KD", "labels only"."""
+    if method in ALONE:
+        return f"labels only ({label})" if label else "labels only"
+    return label or method_words(method)
+
+
+def steps_words(taken: Sequence[int], allowed: int) -> str:
+    """Optimiser steps of some seeds: "300", or "70 of 300" and "70–130 of 300" where some stopped early."""
+    low, high = min(taken, default=allowed), max(taken, default=allowed)
+    if low == high == allowed:
+        return count(allowed)
+    taken_words = count(low) if low == high else f"{count(low)}–{count(high)}"
+    return f"{taken_words} of {count(allowed)}"
 
 
 def plain_data(data: str) -> str:
@@ -26,7 +86,8 @@ def plain_data(data: str) -> str:
 
 def metric_words(metric: str) -> str:
     """Name of a metric in words."""
-    return {"accuracy": "accuracy", "mae": "mean absolute error"}.get(metric, metric)
+    names = {"accuracy": "accuracy", "mae": "mean absolute error", "rmse": "root mean squared error"}
+    return names.get(metric, metric)
 
 
 def higher_is_better(metric: str) -> bool:

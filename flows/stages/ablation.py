@@ -60,8 +60,5 @@ def _students(context: StageContext) -> dict[str, list[StudentRun]]:
     for name, node in context.node.inputs.items():
         # A student that only the density ratio reads belongs to no arm.
         if "arm" in node.arguments:
-            arguments = dict(node.arguments)
-            artifact = context.inputs[name]
-            own = students.setdefault(arguments.pop("arm"), [])
-            own.append(StudentRun(**arguments, folder=artifact.folder, manifest=dict(artifact.manifest)))
+            students.setdefault(node.arguments["arm"], []).append(StudentRun.of(node, context.inputs[name]))
     return students

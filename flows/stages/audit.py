@@ -36,8 +36,7 @@ def run(context: StageContext) -> dict[str, Any]:
     from flows.auditing.copies import audit_copies
     from flows.auditing.words import advice, copy_verdicts
     from flows.stages.common import RealSet, compute_of
-    from students.evaluation import predict
-    from students.model import load_model
+    from flows.teachers import judging_teacher
 
     compute, workspace = compute_of(context.config), context.workspace
     real = RealSet.of(context.inputs["real"])
@@ -46,14 +45,15 @@ def run(context: StageContext) -> dict[str, Any]:
     copies = audit_copies(context, real, synthetic, compute)
     workspace.report("audit", 1, 3)
 
-    teacher = load_model(context.inputs["teacher"].folder, compute)
-    answers = predict(teacher, validation.images, compute, context.config.compute.block_rows)
+    with judging_teacher(context, compute) as teacher:
+        answers = None if teacher is None else teacher.answer(validation.images)
+        paid = {} if teacher is None else teacher.paid()
     outputs, labels = (np.asarray(synthetic.columns[name]) for name in ("teacher_outputs", "labels"))
     soft = bool(context.inputs["synthetic"].metrics["soft_labels"])
     noise: dict[str, Any] = {
         "before": teacher_against(outputs, np.asarray(synthetic.columns["condition"]), space),
         "after": teacher_against(outputs, labels, space),
-        "validation": teacher_against(answers, validation.labels, space),
+        "validation": None if answers is None else teacher_against(answers, validation.labels, space),
         "soft": soft,
     }
     noise["estimate"] = label_noise(noise["after"], noise["validation"], soft=soft)
@@ -86,7 +86,8 @@ def run(context: StageContext) -> dict[str, Any]:
     for verdict in found["verdicts"]:
         if verdict["warn"]:
             context.warn(verdict["sentence"])
-    return _metrics(found)
+    asked = 0 if answers is None else len(answers)
+    return _metrics(found) | {"teacher_calls_to_judge": asked} | paid
 
 
 def _balance(labels: npt.NDArray[Any], training: npt.NDArray[Any], space: LabelSpace) -> dict[str, Any]:

@@ -38,13 +38,11 @@ def run(context: StageContext) -> dict[str, Any]:
     from flows.generated_labels import generated_labels
     from flows.shards import merge_statistics, outcome_warnings, plan_shards, statistics
     from flows.stages.common import RealSet, compute_of
-    from students.evaluation import predict
-    from students.model import load_model
+    from flows.teachers import open_teacher
 
     compute = compute_of(context.config)
     real = RealSet.of(context.inputs["real"])
     space = real.label_space
-    teacher = load_model(context.inputs["teacher"].folder, compute)
     sample, ratio = _sample(context, compute), _ratio(context, compute)
     labels = generated_labels(real.train.labels, space, options.labels, context.seed)
     described: dict[str, Any] = {
@@ -56,24 +54,26 @@ def run(context: StageContext) -> dict[str, Any]:
         },
     }
     shards = plan_shards(len(labels), options.per_label, options.burn_in if options.subsample else 0)
-    for number, path in workspace.shards("candidates", len(shards)):
-        shard = shards[number]
-        draws = _draw(context, shard, labels[shard.numbers], sample, ratio, space.describe)
-        kept = draws.labels[draws.accepted]
-        outputs = predict(teacher, draws.images, compute, context.config.compute.block_rows)
-        _write_draws(_beside(path, "draws"), _beside(path, "examples"), draws, described)
-        write_json(_statistics_path(path), statistics(labels[shard.numbers], draws, space))
-        # The shard counts as done with this last file.
-        columns = {
-            "images": draws.images,
-            "labels": kept,
-            "condition": kept,
-            "seed": draws.seeds[draws.accepted],
-            "density_ratio": draws.ratios[draws.accepted],
-            "teacher_outputs": outputs,
-            "teacher_error": teacher_error(outputs, kept, space),
-        }
-        write_set(path, columns, kind="candidates", **described)
+    with open_teacher(context, compute) as teacher:
+        for number, path in workspace.shards("candidates", len(shards)):
+            shard = shards[number]
+            draws = _draw(context, shard, labels[shard.numbers], sample, ratio, space.describe)
+            kept = draws.labels[draws.accepted]
+            outputs = teacher.answer(draws.images)
+            _write_draws(_beside(path, "draws"), _beside(path, "examples"), draws, described)
+            write_json(_statistics_path(path), statistics(labels[shard.numbers], draws, space))
+            # The shard counts as done with this last file.
+            columns = {
+                "images": draws.images,
+                "labels": kept,
+                "condition": kept,
+                "seed": draws.seeds[draws.accepted],
+                "density_ratio": draws.ratios[draws.accepted],
+                "teacher_outputs": outputs,
+                "teacher_error": teacher_error(outputs, kept, space),
+            }
+            write_set(path, columns, kind="candidates", **described)
+        paid = teacher.paid()
 
     paths = workspace.shard_paths("candidates", len(shards))
     order = derive_seed(context.seed, "order")
@@ -95,6 +95,7 @@ def run(context: StageContext) -> dict[str, Any]:
         "resampled": sum(row["outcome"] == "resampled" for row in rows),
         "not_subsampled": sum(not row["subsampled"] for row in rows),
         "teacher_calls": accepted,
+        **paid,
     }
 
 

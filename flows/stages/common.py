@@ -16,6 +16,7 @@ from data.splitting import TEST, TRAIN, VALIDATION
 if TYPE_CHECKING:
     from data.compute import Compute
     from data.store import Artifact
+    from data.views import ViewRule
     from flows.config import Config
     from flows.execute import StageContext
     from generators.external import ExternalSampler
@@ -50,15 +51,15 @@ def external_sampler(context: StageContext) -> ExternalSampler:
     Raises:
         StageError: if its source file is not the one that was planned with.
     """
+    from data.factories import factory_identity
     from generators.external import load_external
-    from generators.factories import factory_identity
 
     settings = context.config.generator
     if settings.kind != "external":
         raise ValueError(f"generator.kind must be 'external', got '{settings.kind}'.")
     own = context.node.stage == "generator"
     made = context.node.request.config if own else context.inputs["generator"].manifest["config"]
-    if factory_identity(settings.factory) != made["generator"]["source_sha256"]:
+    if factory_identity(settings.factory, "generator.factory") != made["generator"]["source_sha256"]:
         raise StageError(f"generator.factory '{settings.factory}' has changed since this run was planned; run again.")
     real = RealSet.of(context.inputs["real"])
     channels, height, width = real.images.columns["images"].shape[1:]
@@ -114,28 +115,58 @@ class RealSet:
 def answers_of(artifact: Artifact, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """The teacher's outputs for the given rows of the real set, matched by row number, never by order.
 
+    Args:
+        artifact: of stage ``answers``.
+        rows: row numbers (n,).
+
+    Returns:
+        (n, K) for clean images, or (V, n, K) where V views of each were answered; see ``view_rule``.
+
     Raises:
         DataError: if the teacher has not answered all of them.
     """
     answers = open_set(artifact.path("answers.h5"))
     known = np.asarray(answers.columns["source_row"])
-    order = np.argsort(known)
-    places = np.searchsorted(known[order], rows)
-    if len(known) < len(rows) or not np.array_equal(known[order][np.minimum(places, len(known) - 1)], rows):
-        raise DataError(f"{answers.path} does not answer every training row; make it again with --force answers.")
-    outputs: npt.NDArray[np.float32] = answers.take("teacher_outputs", order[places])
-    return outputs
+    views = np.asarray(answers.columns["view"]) if "view" in answers.columns else np.zeros(len(known), np.int64)
+    found = []
+    for view in range(int(views.max(initial=0)) + 1):
+        own = np.flatnonzero(views == view)
+        order = own[np.argsort(known[own])]
+        places = np.searchsorted(known[order], rows)
+        if len(own) < len(rows) or not np.array_equal(known[order][np.minimum(places, len(own) - 1)], rows):
+            raise DataError(f"{answers.path} does not answer every training row; make it again with --force answers.")
+        found.append(answers.take("teacher_outputs", order[places]))
+    return np.stack(found) if "view" in answers.columns else found[0]
+
+
+def view_rule(artifact: Artifact) -> ViewRule | None:
+    """How the views were made that a teacher answered; None where it answered the clean images.
+
+    Args:
+        artifact: of stage ``answers``.
+    """
+    from data.views import ViewRule
+
+    told = open_set(artifact.path("answers.h5")).provenance["view"]
+    return None if told == "clean" else ViewRule(told["seed"], told["shift_pixels"], told["flip"])
 
 
 def figures_on_test(context: StageContext, real: RealSet, compute: Compute) -> dict[str, Any]:
     """How good the model in the workspace is on the test part: its first figure, and the list of all."""
-    from students.evaluation import figures, predict
+    from students.evaluation import predict
     from students.model import load_model
 
     test = real.test
     model = load_model(context.workspace.folder, compute)
     outputs = predict(model, test.images, compute, context.config.compute.block_rows)
-    found = figures(outputs, test.labels, real.label_space)
+    return figures_of(outputs, test.labels, real.label_space)
+
+
+def figures_of(outputs: npt.NDArray[np.float32], labels: npt.NDArray[Any], label_space: LabelSpace) -> dict[str, Any]:
+    """How good outputs are: their first figure, and the list of all, as metrics of a stage."""
+    from students.evaluation import figures
+
+    found = figures(outputs, labels, label_space)
     first = found[0]
     return {
         "metric": first.metric,

@@ -37,21 +37,14 @@ def run(context: StageContext) -> dict[str, Any]:
     from data.files import write_json
     from data.random import derive_seed
     from flows.stages.common import RealSet, compute_of
+    from flows.teachers import judging_teacher
     from generators.fidelity.assessment import assess, assess_held_out, headline, observe, sentences
     from generators.fidelity.extraction import has_torch_fidelity
     from generators.fidelity.memorisation import audit_memorisation
-    from students.evaluation import predict
-    from students.model import load_model
 
     compute = compute_of(context.config)
     real = RealSet.of(context.inputs["real"])
     space, training, validation = real.label_space, real.train, real.validation
-    teacher = load_model(context.inputs["teacher"].folder, compute)
-    block = context.config.compute.block_rows
-
-    def ask(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        return predict(teacher, images, compute, block)
-
     extract, extractor = _extractor(context, validation, compute)
     sets = {
         "validation": Labelled(validation.images, validation.labels),
@@ -59,9 +52,13 @@ def run(context: StageContext) -> dict[str, Any]:
         **_generated(context, validation, compute),
     }
     seen: dict[str, Observed] = {}
-    for place, (name, part) in enumerate(sets.items()):
-        seen[name] = observe(part.images, part.labels, space, extract, ask)
-        context.workspace.report("fidelity", place + 1, len(sets))
+    with judging_teacher(context, compute) as teacher:
+        for place, (name, part) in enumerate(sets.items()):
+            ask = None if teacher is None else teacher.answer
+            seen[name] = observe(part.images, part.labels, space, extract, ask)
+            context.workspace.report("fidelity", place + 1, len(sets))
+        asked = 0 if teacher is None else sum(len(part.images) for part in sets.values())
+        paid = {} if teacher is None else teacher.paid()
 
     settings: dict[str, Any] = {
         "windows": context.config.fidelity.windows,
@@ -96,7 +93,8 @@ def run(context: StageContext) -> dict[str, Any]:
         **{f"{name}_{key}": value for name, found in compared.items() for key, value in headline(found).items()},
         "dimensions": extractor["dimensions"],
         "not_computed": len(notes),
-        "teacher_calls_to_judge": sum(len(part.images) for part in sets.values()),
+        "teacher_calls_to_judge": asked,
+        **paid,
     }
 
 

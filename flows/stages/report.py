@@ -17,7 +17,7 @@ def run(context: StageContext) -> dict[str, Any]:
 
     shared = {name: artifact for name, artifact in context.inputs.items() if artifact.manifest["stage"] == name}
     students = [
-        StudentRun(**node.arguments, folder=context.inputs[name].folder, manifest=dict(context.inputs[name].manifest))
+        StudentRun.of(node, context.inputs[name])
         for name, node in context.node.inputs.items()
         if node.stage == "distill"
     ]

@@ -16,6 +16,7 @@ TINY = {
     "fidelity": {"images": 60},
     "ratio": {"pool_rounds": 2, "widths": [32], "steps": 4, "batch_size": 16},
     "candidates": {"per_label": 12, "burn_in": 16},
+    "assess": {"latency_batches": [1], "latency_repeats": 2},
     "distill": {
         "students": [{"name": "small", "network": "convnet", "options": {"channels": 2}}],
         "seeds": [0, 1],

@@ -152,6 +152,15 @@ def test_a_method_with_a_teacher_asks_it_for_the_real_images(tiny):
     assert all("answers" in node.inputs for node in students)
 
 
+def test_methods_can_be_joined(tiny):
+    methods = "distill.methods=[{name: ce}, {name: kd+dkd, options: {kd.temperature: 2.0}}]"
+    ablation, plan = planned(tiny(), methods, method="kd+dkd")
+    assert {arm.config.distill.methods[0].options["kd.temperature"] for arm in ablation.arms} == {2.0}
+    assert {node.arguments["method"] for node in plan if node.stage == "distill"} == {"kd+dkd"}
+    with pytest.raises(ConfigError, match="kd\\+kd"):
+        planned(tiny(), method="kd+kd")
+
+
 def test_a_student_that_the_ratio_reads_is_the_student_alone(tiny):
     _, plan = planned(tiny(), "ratio.features=student")
     ratio = next(node for node in plan if node.stage == "ratio")
@@ -193,3 +202,12 @@ def test_what_cannot_be_compared_is_refused(tiny, overrides, arguments, sentence
     with pytest.raises(ConfigError, match="must be") as caught:
         planned(tiny(), *overrides, **arguments)
     assert sentence in str(caught.value)
+
+
+def test_a_label_chooses_a_variant_of_a_method(tiny):
+    methods = "distill.methods=[{name: kd, options: {temperature: 8.0}, label: hot}, {name: kd, label: plain}]"
+    for method, options in (("hot", {"temperature": 8.0}), ("plain", {}), ("kd", {"temperature": 8.0})):
+        _, plan = planned(tiny(), methods, method=method)
+        students = [node for node in plan if "arm" in node.arguments]
+        assert students
+        assert all(node.request.config["distill"]["method"]["options"] == options for node in students)

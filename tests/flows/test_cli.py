@@ -36,7 +36,7 @@ def test_json_object_has_every_promised_key(finished):
     _, store, summary = finished
     assert set(summary) == {"run", "report", "seconds", "stages", "results"}
     assert summary["run"].startswith("tiny-")
-    assert [stage["state"] for stage in summary["stages"]] == ["ran"] * 19
+    assert [stage["state"] for stage in summary["stages"]] == ["ran"] * 20
     for stage in summary["stages"]:
         assert {"stage", "fingerprint", "state", "seconds", "path"} <= set(stage)
         assert stage["path"] == str(store / stage["stage"] / stage["fingerprint"])
@@ -83,7 +83,7 @@ def test_changed_quantile_reruns_only_what_follows(finished, capsys):
     )
     assert status == 0
     ran = {stage["stage"] for stage in json.loads(out)["stages"] if stage["state"] != "cached"}
-    assert ran == {"synthetic", "audit", "distill", "report"}
+    assert ran == {"synthetic", "audit", "distill", "assess", "report"}
 
 
 def test_results_do_not_depend_on_the_run_before(finished, capsys, tmp_path):

@@ -103,7 +103,7 @@ def test_teacher_and_student_stages_report_the_figures_of_their_labels(space, me
     write_set(
         tmp_path / "answers" / "answers.h5",
         {"teacher_outputs": outputs, "source_row": np.arange(0, 60, 3)},
-        kind="answers", label_space=space, provenance={}, license="CC0-1.0",
+        kind="answers", label_space=space, provenance={"view": "clean"}, license="CC0-1.0",
     )  # fmt: skip
     answers = Artifact(tmp_path / "answers", {"stage": "answers", "metrics": {"teacher_calls": 20}})
     section = {"student": SMALL, "method": {"name": method, "options": {}}}
@@ -116,10 +116,13 @@ def test_teacher_and_student_stages_report_the_figures_of_their_labels(space, me
         )  # fmt: skip
         named = [(figure.metric, figure.unit, figure.of) for figure in figures]
         if space is POSE:
-            assert named == [("mae", "% of range", ""), ("mae", "degree", "yaw"), ("mae", "radian", "tilt")]
+            assert named == [
+                ("mae", "% of range", ""), ("mae", "degree", "yaw"), ("mae", "radian", "tilt"),
+                ("rmse", "degree", "yaw"), ("rmse", "radian", "tilt"),
+            ]  # fmt: skip
             assert figures[0].value == pytest.approx(100 * (figures[1].value / 90 + figures[2].value / 2) / 2)
         else:
-            assert named == [("accuracy", "%", ""), ("mae", "degree", "")]
+            assert named == [("accuracy", "%", ""), ("mae", "degree", ""), ("rmse", "degree", "")]
             parts = 100 - metrics["validation_accuracy"] + 100 * metrics["validation_mae"] / 90
             assert metrics["validation"] == pytest.approx(parts)
     assert learnt["teacher_calls"] == 20

@@ -127,7 +127,7 @@ def test_a_killed_import_goes_on_and_gives_the_same_bytes(tmp_path, monkeypatch,
 
     interrupted = context_of(tmp_path / "interrupted", space, path)
     with monkeypatch.context() as patch:
-        patch.setattr("students.evaluation.predict", killed)
+        patch.setattr("students.teachers.network.predict", killed)
         with pytest.raises(KeyboardInterrupt):
             import_candidates(interrupted)
         import_candidates(interrupted)

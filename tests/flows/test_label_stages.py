@@ -1,6 +1,7 @@
 """The stages from the source to the synthetic set, for labels of every kind; generator and teacher are stand-ins."""
 
 import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,8 +9,7 @@ import pytest
 
 import flows.shards
 import flows.stages.common
-import students.evaluation
-import students.model
+import flows.teachers
 from data.errors import StageError
 from data.labels import Axis, LabelSpace
 from data.random import uniform_from_seeds
@@ -52,14 +52,24 @@ class Sampler:
         return level.astype(np.uint8).reshape(-1, *SHAPE)
 
 
-def teacher(model, images, compute, block_rows):
+class Teacher(nullcontext):
     """Outputs that depend on the image: a logit a class, then values within their ranges."""
-    space, grey = model, images.reshape(len(images), -1).astype(np.float64)
-    outputs = [4 * np.sin(grey[:, k]) for k in range(space.classes)]
-    outputs += [
-        axis.minimum + (axis.maximum - axis.minimum) * grey[:, 5 + k] / 255 for k, axis in enumerate(space.dimensions)
-    ]
-    return np.stack(outputs, axis=1).astype(np.float32)
+
+    def __init__(self, space):
+        super().__init__(self)
+        self.space = space
+
+    def answer(self, images):
+        grey = images.reshape(len(images), -1).astype(np.float64)
+        outputs = [4 * np.sin(grey[:, k]) for k in range(self.space.classes)]
+        outputs += [
+            axis.minimum + (axis.maximum - axis.minimum) * grey[:, 5 + k] / 255
+            for k, axis in enumerate(self.space.dimensions)
+        ]
+        return np.stack(outputs, axis=1).astype(np.float32)
+
+    def paid(self):
+        return {}
 
 
 @pytest.fixture
@@ -71,8 +81,7 @@ def run(tmp_path, monkeypatch):
     def stage(module, space, inputs, name=None, workspace=Workspace, **sections):
         name = name or module.__name__.rpartition(".")[2]
         monkeypatch.setattr(flows.stages.common, "sampler_of", lambda context, compute: sampler)
-        monkeypatch.setattr(students.model, "load_model", lambda folder, compute: space)
-        monkeypatch.setattr(students.evaluation, "predict", teacher)
+        monkeypatch.setattr(flows.teachers, "open_teacher", lambda context, compute: Teacher(space))
         config = Config.model_validate({**sections, "compute": {"precision": "fp32"}})
         node = SimpleNamespace(request=SimpleNamespace(config={"seed": 0}, seed=0))
         context = SimpleNamespace(
@@ -132,7 +141,7 @@ def test_every_kind_of_label_comes_through(run, kind):
     assert metrics["labels"] == len(wanted)
     images = run.sampler.sample(np.asarray(found.columns["labels"]), found.columns["seed"])
     assert np.array_equal(images, found.columns["images"])
-    outputs = teacher(space, images, None, None)
+    outputs = Teacher(space).answer(images)
     assert np.array_equal(found.columns["teacher_outputs"], outputs)
     errors = teacher_error(outputs, found.columns["condition"], space)
     assert np.array_equal(found.columns["teacher_error"], errors)

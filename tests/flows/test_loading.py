@@ -76,6 +76,18 @@ def test_overrides_are_yaml(tmp_path):
             "generator.factory: field required.",
         ),
         ({}, ("distill.methods=[{name: kdd}]",), "distill.methods.0.name: method must be one of"),
+        ({}, ("distill.methods=[{name: kdd}]",), "that there are, got 'kdd'; did you mean 'kd'?"),
+        ({}, ("distill.methods=[{name: xyzzy}]",), "got 'xyzzy'; see 'stillhouse list methods'."),
+        ({}, ("distill.methods=[kd]",), "distill.methods.0: must be a section of keys, got 'kd'; try {name: kd}."),
+        ({}, ("distill.methods=kd",), "distill.methods: must be a list of sections, got 'kd'; try [{name: kd}]."),
+        ({}, ("distill.methods=[]",), "distill.methods: must have 1 or more items, got []."),
+        (
+            {},
+            ("distill.methods=[{name: kd}, {name: kd}]",),
+            "--set: distill.methods must be distinct, got kd, kd; t",
+        ),
+        ({}, ("distill.methods=[{name: kd, label: ce}]",), "label must not be the name of another method, got 'ce'"),
+        ({}, ("assess.severities=[1, 1]",), "--set: assess.severities must be distinct, got 1, 1."),
         ({}, ("teacher.network=resnett",), "did you mean 'resnet'?"),
         ({}, ("distill.seeds=[1, 1]",), "distill.seeds must be distinct"),
         ({}, ("seed",), "--set must be key.path=value, got 'seed'"),
@@ -115,7 +127,7 @@ def test_every_key_has_a_description():
         for key, value in section["properties"].items()
         if "description" not in value and "$ref" not in value and key != "kind"
     ]
-    sections = {"Config.source", "Config.generator", "Distill.students", "Distill.methods"}
+    sections = {"Config.source", "Config.generator", "Config.teacher", "Distill.students", "Distill.methods"}
     assert set(bare) <= sections
 
 
@@ -135,3 +147,18 @@ def test_a_wrong_override_is_told_as_such(tmp_path, override, sentence):
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, {}, override)
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("override", ["distill.methods=[{name: kdd}]", "distill.methods=[kd]"])
+def test_one_wrong_item_is_one_error(tmp_path, override):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, {}, override)
+    message = str(caught.value)
+    assert "more)" not in message
+    assert "?." not in message
+    assert "attentive_imitation" not in message
+
+
+def test_two_wrong_items_are_counted(tmp_path):
+    with pytest.raises(ConfigError, match=r"\(1 more\)$"):
+        load(tmp_path, {}, "distill.methods=[{name: kdd}, {name: dkdd}]")

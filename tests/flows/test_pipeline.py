@@ -34,7 +34,7 @@ def test_tasks_are_cached_or_completed_and_prefect_is_silent(tiny, tmp_path):
     database.close()
     assert ("prepare", "Cached") in tasks
     assert ("generator", "Completed") in tasks
-    assert len(tasks) == 19
+    assert len(tasks) == 20
     assert {state for _, state in tasks} == {"Cached", "Completed"}
     assert flows == [(json.loads(done.stdout)["run"], "Completed")]
 

@@ -2,15 +2,17 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from data.errors import ConfigError
-from data.store import Store
+from data.store import Artifact, Store
 from flows.cli import main
 from flows.execute import Selection
 from flows.loading import load_config
 from flows.plan import make_plan, statuses
+from flows.reporting.inputs import StudentRun
 from flows.tuning import TUNING_SHARE, tuning_steps
 
 
@@ -37,7 +39,7 @@ def test_inputs_come_before_what_reads_them(tiny):
         "prepare", "teacher", "answers", "features", "generator", "ratio", "candidates", "fidelity", "synthetic",
         "audit",
     ]  # fmt: skip
-    assert [node.stage for node in plan[10:]] == ["distill"] * 8 + ["report"]
+    assert [node.stage for node in plan[10:]] == ["distill"] * 8 + ["assess", "report"]
 
 
 ALL_STUDENTS = {
@@ -45,13 +47,13 @@ ALL_STUDENTS = {
 }
 SYNTHETIC_STUDENTS = {key for key in ALL_STUDENTS if "synthetic" in key}
 TEACHER_STUDENTS = {key for key in ALL_STUDENTS if "kd" in key} | SYNTHETIC_STUDENTS
-SAMPLING = {"candidates", "fidelity", "synthetic", "audit", *SYNTHETIC_STUDENTS, "report"}
+SAMPLING = {"candidates", "fidelity", "synthetic", "audit", *SYNTHETIC_STUDENTS, "assess", "report"}
 
 
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("synthetic.quantile=0.7", {"synthetic", "audit", *SYNTHETIC_STUDENTS, "report"}),
+        ("synthetic.quantile=0.7", {"synthetic", "audit", *SYNTHETIC_STUDENTS, "assess", "report"}),
         ("audit.images=70", {"audit", "report"}),
         ("tuning.seeds=[2,3]", {"report"}),
         ("candidates.per_label=13", SAMPLING),
@@ -60,8 +62,8 @@ SAMPLING = {"candidates", "fidelity", "synthetic", "audit", *SYNTHETIC_STUDENTS,
         ("features.steps=5", {"features", "generator", "ratio", *SAMPLING}),
         ("fidelity.images=70", {"fidelity", "report"}),
         ("teacher.training.steps=7", {"teacher", "answers", *SAMPLING, *TEACHER_STUDENTS}),
-        ("distill.training.steps=6", {*ALL_STUDENTS, "report"}),
-        ("distill.real_fraction=0.25", {"audit", *SYNTHETIC_STUDENTS, "report"}),
+        ("distill.training.steps=6", {*ALL_STUDENTS, "assess", "report"}),
+        ("distill.real_fraction=0.25", {"audit", *SYNTHETIC_STUDENTS, "assess", "report"}),
         ("compute.checkpoint_seconds=9", set()),
         ("compute.threads=1", set()),
         ("compute.device=cpu", set()),
@@ -82,9 +84,25 @@ def test_everything_depends_on_the_split_and_the_precision_is_part_of_all_but_da
 
 def test_real_data_only_needs_no_generator(tiny):
     plan = plan_of(tiny(), "distill.data=[real]")
-    assert {node.stage for node in plan} == {"prepare", "teacher", "answers", "distill", "report"}
-    with pytest.raises(ConfigError, match="has no stage 'generator'"):
+    assert {node.stage for node in plan} == {"prepare", "teacher", "answers", "distill", "assess", "report"}
+    with pytest.raises(ConfigError, match="has no stage 'generator': no student trains on synthetic data"):
         Selection(only="generator").chosen(plan)
+
+
+@pytest.mark.parametrize(
+    ("override", "stage", "why"),
+    [
+        ("assess.enabled=false", "assess", "assess.enabled is false"),
+        ("audit.enabled=false", "audit", "audit.enabled is false"),
+        ("fidelity.enabled=false", "fidelity", "fidelity.enabled is false"),
+        ("candidates.subsample=false", "ratio", "candidates.subsample is false"),
+        ("synthetic.quantile=0.5", "tuning", "neither synthetic.quantile nor synthetic.count is auto"),
+        ("distill.data=[real]", "synthetic", "no student trains on synthetic data"),
+    ],
+)
+def test_a_stage_that_is_not_there_is_told_with_its_reason(tiny, override, stage, why):
+    with pytest.raises(ConfigError, match=f"has no stage '{stage}': {why}\\."):
+        Selection(only=stage).chosen(plan_of(tiny(), override))
 
 
 def test_without_subsampling_there_is_no_ratio(tiny):
@@ -216,7 +234,7 @@ def test_statuses_say_why(tiny, tmp_path):
     }
     assert why["synthetic"] == "changed: synthetic.quantile 0.9 -> 0.7"
     assert why["small / ce / real+synthetic / seed 0"] == "changed: input synthetic"
-    assert set(why) == {"synthetic", "audit", *SYNTHETIC_STUDENTS, "report"}
+    assert set(why) == {"synthetic", "audit", *SYNTHETIC_STUDENTS, "assess", "report"}
 
 
 def test_planning_imports_neither_torch_nor_prefect(tiny, tmp_path):
@@ -248,3 +266,29 @@ def test_a_plan_that_cannot_run_is_refused_as_the_run_is(tiny, tmp_path, capsys,
     shown = capsys.readouterr()
     assert sentence in shown.err
     assert not shown.out
+
+
+def test_variants_of_a_method_are_told_apart_by_labels_that_decide_nothing(tiny):
+    def students(*methods):
+        path = tiny(distill={"methods": list(methods), "data": ["real"], "seeds": [0]})
+        return {node.key: node for node in plan_of(path) if node.stage == "distill"}
+
+    warm = {"name": "kd", "options": {"temperature": 2.0}}
+    both = students({"name": "kd"}, {**warm, "label": "kd-t2"})
+    assert list(both) == ["small / kd / real / seed 0", "small / kd-t2 / real / seed 0"]
+    plain, labelled = both.values()
+    (unlabelled,) = students(warm).values()
+    assert labelled.request.fingerprint == unlabelled.request.fingerprint != plain.request.fingerprint
+    assert labelled.arguments["method"] == "kd-t2"
+    assert labelled.request.config["distill"]["method"] == warm
+    assert "label" not in labelled.request.config["distill"]["method"]
+    run = StudentRun.of(labelled, Artifact(Path("nowhere"), {"metrics": {}}))
+    assert (run.method, run.shown, run.words) == ("kd", "kd-t2", "kd-t2")
+
+
+def test_the_student_that_the_ratio_reads_has_the_options_of_its_method(tiny):
+    method = {"name": "ce", "label": "own"}
+    path = tiny(distill={"methods": [method]}, ratio={"features": "student"})
+    keys = [node.key for node in plan_of(path) if node.stage == "distill"]
+    assert len(set(keys)) == len(keys)
+    assert "small / own / real / seed 0" in keys

@@ -154,6 +154,16 @@ def test_a_ratio_that_cannot_be_is_told_before_anything_runs(sections, message):
         preflight(Config.model_validate({"source": {"kind": "digits"}, **sections}))
 
 
+def test_a_teacher_in_its_own_size_gives_the_ratio_its_features(tmp_path):
+    (tmp_path / "w.pt").write_bytes(b"no weights are read before the run")
+    teacher = {"kind": "checkpoint", "network": "torchvision", "options": {"name": "vgg11"}}
+    teacher |= {"path": str(tmp_path / "w.pt"), "input_size": 32, "input_channels": 3}
+    sections = {"source": {"kind": "digits"}, "ratio": {"features": "teacher"}, "fidelity": {"enabled": False}}
+    preflight(Config.model_validate({**sections, "teacher": teacher}))
+    with pytest.raises(ConfigError, match="torchvision"):
+        preflight(Config.model_validate({**sections, "teacher": {**teacher, "input_size": None}}))
+
+
 def test_a_ratio_that_can_be_passes():
     generator = {"kind": "continuous_gan", "density_ratio_weight": 0.5}
     for kind in ("classifier", "autoencoder", "teacher", "student", "generator"):

@@ -332,9 +332,9 @@ def test_generators_are_exported(monkeypatch, capsys, tmp_path):
     ):
         assert main(["export", str(folder), *words]) == expected
         assert sentence in capsys.readouterr().err
-    teacher = store.build(Request("teacher", 1, config, {}), lambda workspace: {})[0].folder
-    assert main(["export", str(teacher), "--format", "safetensors", "--out", "x"]) == 2
-    assert "export takes a generator artifact, got a teacher artifact" in capsys.readouterr().err
+    ratio = store.build(Request("ratio", 1, config, {}), lambda workspace: {})[0].folder
+    assert main(["export", str(ratio), "--format", "safetensors", "--out", "x"]) == 2
+    assert "export takes a generator, distill or teacher artifact, got a ratio artifact" in capsys.readouterr().err
 
 
 def test_sets_are_exported_in_the_papers_layout(sample, capsys, tmp_path):

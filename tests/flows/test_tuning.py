@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flows.config import Training
+from flows.student_config import Training
 from flows.tuning import advantage, choose, described, described_choice, paired_error, short_training
 
 

@@ -60,6 +60,7 @@ def tune(tmp_path):
                 "method": {"name": "ce", "options": {}},
                 "training": training,
                 "real_fraction": 0.5,
+                "synthetic_weight": 1.0,
             },
         }
         warnings = []
@@ -83,14 +84,15 @@ def recorded(monkeypatch):
     calls = []
     stand_in = SimpleNamespace(calls=calls, value=lambda rows, seed: 50.0 + seed)
 
-    def train_student(data, validation, label_space, **settings):
+    def train(processes, data, validation, label_space, **settings):
+        assert processes == 1
         synthetic = None if data.synthetic is None else data.synthetic.labels
         calls.append(SimpleNamespace(data=data, synthetic=synthetic, validation=validation, **settings))
         settings["workspace"].path("model.safetensors").touch()
         rows = 0 if synthetic is None else len(synthetic)
         return {"validation": stand_in.value(rows, settings["seed"])}
 
-    monkeypatch.setattr(flows.short_runs, "train_student", train_student)
+    monkeypatch.setattr(flows.short_runs, "train_in_processes", train)
     return stand_in
 
 
@@ -180,9 +182,9 @@ class Interrupting(Workspace):
 
 def test_a_killed_tuning_goes_on_and_ends_with_the_same_bytes(tune, monkeypatch):
     made = []
-    original = flows.short_runs.train_student
+    original = flows.short_runs.train_in_processes
     monkeypatch.setattr(
-        flows.short_runs, "train_student", lambda *rows, **settings: made.append(1) or original(*rows, **settings)
+        flows.short_runs, "train_in_processes", lambda *rows, **settings: made.append(1) or original(*rows, **settings)
     )
     straight = tune("straight", quantile="auto", count="auto")
     assert len(made) == 10

@@ -14,6 +14,7 @@ from flows.reporting.drawing import save_picture
 from flows.reporting.plots import results_painter
 from flows.reporting.provenance import Artifact
 from flows.reporting.results import teacher_summary
+from flows.reporting.stopping import stopped_note
 
 
 def build_ablation(inputs: AblationInputs, folder: Path) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def build_ablation(inputs: AblationInputs, folder: Path) -> dict[str, Any]:
 
     Returns:
         The object of ablation.json: name, sentence, method, steps, seeds, teacher, arms (one entry an arm, student
-        and figure of whole labels), left_out (why, by arm), stages.
+        and figure of whole labels), stopped (who stopped early), left_out (why, by arm), stages.
     """
     figures = figure_rows(inputs)
     sentences = ablation_sentences(figures)
@@ -34,11 +35,12 @@ def build_ablation(inputs: AblationInputs, folder: Path) -> dict[str, Any]:
     result = {
         "name": inputs.name,
         "sentence": " ".join(sentences),
-        "method": first.method,
+        "method": first.shown,
         "steps": first.steps,
         "seeds": list(first.seeds),
         "teacher": teacher_summary(inputs.manifests.get("teacher")),
         "arms": [row.to_dict() for figure in figures for row in figure.rows],
+        "stopped": stopped_note([run for arm in inputs.arms for run in arm.students]),
         "left_out": dict(inputs.left_out),
         "stages": [artifact.to_dict() for artifact in artifacts],
     }

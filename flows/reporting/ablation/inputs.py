@@ -46,8 +46,9 @@ class Arm:
     @property
     def words(self) -> str:
         """What its row in the table is called."""
-        method = self.students[0].method
-        return _ROWS.get(self.name, "student alone" if method in ALONE else f"real images, {method}")
+        student = self.students[0]
+        alone = "student alone" if student.method in ALONE else f"real images, {student.shown}"
+        return _ROWS.get(self.name, alone)
 
     @property
     def images(self) -> int:

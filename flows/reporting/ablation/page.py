@@ -18,7 +18,8 @@ from flows.reporting.plots import results_plot
 from flows.reporting.provenance import Artifact, package_groups, source_words
 from flows.reporting.rendering import render
 from flows.reporting.results import Summary
-from flows.reporting.verdict import Comparison
+from flows.reporting.stopping import stopped_note
+from flows.reporting.verdict import VERDICTS, Comparison
 from flows.reporting.wording import (
     count,
     decimals,
@@ -30,8 +31,6 @@ from flows.reporting.wording import (
     unbroken,
     unit_words,
 )
-
-_VERDICTS = {"better": "better", "worse": "worse", "noise": "within the noise", "unknown": "noise unknown"}
 
 
 def render_ablation(
@@ -115,7 +114,7 @@ def _group(figure: FigureRows, *, titled: bool) -> dict[str, Any]:
             "best": row.summary.best,
             "comparisons": [_comparison(made, row.summary) for made in (row.against_alone, row.against_previous)],
             "arm": row.arm,
-            "steps": row.summary.steps,
+            "steps": row.summary.steps_words,
             "seeds": len(row.summary.seeds),
         }
         for place, row in enumerate(figure.rows)
@@ -131,7 +130,7 @@ def _comparison(made: Comparison | None, summary: Summary) -> dict[str, str]:
         "difference": difference_words(made.difference, summary.unit, places),
         "half_width": number(made.half_width, places),
         "verdict": made.verdict,
-        "words": _VERDICTS[made.verdict],
+        "words": VERDICTS[made.verdict],
     }
 
 
@@ -140,6 +139,7 @@ def _notes(inputs: AblationInputs, figures: Sequence[FigureRows]) -> list[str]:
     notes = [
         "Each row has one step more than the row above it. All students took the same "
         f"{count(first.steps)} optimiser steps; those of one seed started from the same weights.",
+        *stopped_note([run for arm in inputs.arms for run in arm.students]),
         "Mean ± sample standard deviation over seeds on the test split, which was read once for every student.",
         "Under each difference: half of its 95 % interval (Student's t on differences of runs with the same seed, "
         "their variance pooled over all arms, not corrected for the number of comparisons). A difference inside the "

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flows.reporting.ablation.inputs import AblationInputs, Arm
+from flows.reporting.groups import SQUARED
 from flows.reporting.results import Summary, collect_results, summarise, teacher_summary
 from flows.reporting.verdict import Comparison, compare
 from flows.reporting.wording import higher_is_better
@@ -98,7 +99,8 @@ def figure_rows(inputs: AblationInputs) -> list[FigureRows]:
 
 
 def _summaries(arm: Arm) -> list[Summary]:
-    return [replace(row, name=arm.words) for row in summarise(collect_results(arm.students)) if not row.of]
+    rows = summarise(collect_results(arm.students))
+    return [replace(row, name=arm.words) for row in rows if not row.of and row.metric != SQUARED]
 
 
 def _marked(summaries: Sequence[Summary]) -> list[Summary]:

@@ -96,8 +96,9 @@ def _joined(names: Sequence[str]) -> str:
 def describe_arm(arm: Arm, space: LabelSpace) -> str:
     """What the training data of an arm are, in a sentence or two."""
     if arm.name == "alone":
-        method = arm.students[0].method
-        return "The real images with their own labels." if method in ALONE else f"The real images, with {method}."
+        student = arm.students[0]
+        taught = f"The real images, with {student.shown}."
+        return "The real images with their own labels." if student.method in ALONE else taught
     settings, metrics = arm.settings, (arm.candidates or {}).get("metrics", {})
     kept, scope = share(settings["quantile"]), _SCOPES[settings["scope"]]
     if arm.name == "raw":

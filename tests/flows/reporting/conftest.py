@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,14 @@ import pytest
 
 from data.labels import Axis, LabelSpace
 from data.writing import write_set
+from flows.assessing import over_seeds
 from flows.reporting.build import build_report
 from flows.reporting.inputs import ReportInputs, StudentRun
+from students.assessment.agreement import agreement
+from students.assessment.calibration import calibration
+from students.assessment.latency import latency_summary
+from students.assessment.robustness import robustness
+from students.evaluation import figures, headlines
 
 HOSTILE = "<script>alert(1)</script>"
 CLASSES = LabelSpace("class", ("zero", HOSTILE, "$two_{$"))
@@ -170,6 +176,84 @@ def make_inputs(root: Path, space: LabelSpace, shape: tuple[int, int, int], seed
     return ReportInputs("run", {"name": HOSTILE, "source": {"kind": "digits"}}, folders, manifests, students)
 
 
+def outputs_of(space: LabelSpace, labels: np.ndarray, noise: float, seed: int) -> np.ndarray:
+    """Outputs of a model that is right but for some noise."""
+    rng = np.random.default_rng(seed)
+    found = rng.normal(0, noise, (len(labels), space.outputs))
+    if space.has_classes:
+        found[np.arange(len(labels)), space.class_part(labels)] += 3
+    found[:, space.classes :] += space.continuous_part(labels)
+    return found
+
+
+def assessed_entry(space: LabelSpace, noise: float, seed: int, taught: np.ndarray | None) -> dict:
+    """What the stage ``assess`` measures of a model."""
+    labels = label_column(space, 200)
+    outputs = outputs_of(space, labels, noise, seed)
+    clean = {figure.metric: figure.value for figure in headlines(figures(outputs, labels, space))}
+    worse = {name: value - 5 if name == "accuracy" else value + 5 for name, value in clean.items()}
+    return {
+        "size": {"parameters": 1362, "bytes": 5600, "multiply_adds": 31234},
+        "agreement": None if taught is None else agreement(outputs, taught, space),
+        "calibration": calibration(outputs, labels, space, 15),
+        "robustness": robustness(clean, {name: {1: clean, 5: worse} for name in ("gaussian_noise", "blur")}),
+    }
+
+
+def with_assessment(inputs: ReportInputs, root: Path, space: LabelSpace) -> ReportInputs:
+    """The same run with the artifact of the stage ``assess``."""
+    taught = outputs_of(space, label_column(space, 200), 0.8, 99)
+    entries = [
+        {
+            **{name: getattr(run, name) for name in ("student", "method", "data", "seed")},
+            **assessed_entry(space, 1.0, place, taught),
+        }
+        for place, run in enumerate(inputs.students)
+    ]
+    found = {
+        "format": 1,
+        "label_space": space.to_dict(),
+        "seed": 0,
+        "test_images": 200,
+        "corrupted_images": 150,
+        "bins": 15,
+        "corruptions": ["gaussian_noise", "blur"],
+        "severities": [1, 5],
+        "skipped": [],
+        "teacher": assessed_entry(space, 0.8, 99, None),
+        "students": entries,
+        "summary": over_seeds(entries),
+    }
+    latency = {"format": 1, "device": "cpu", "threads": 1, "precision": "fp32", "repeats": 20, "networks": [["tiny"]]}
+    seconds = {"teacher": [0.004, 0.006, 0.008], "": [0.001, 0.001, 0.004]}
+    timed = latency_summary(seconds, "teacher")
+    latency["batches"] = {"1": {"teacher": timed["teacher"], "students": {"tiny": timed[""]}}}
+    (root / "assess").mkdir(parents=True)
+    for name, document in (("assess.json", found), ("latency.json", latency)):
+        (root / "assess" / name).write_text(json.dumps(document))
+    return replace(
+        inputs,
+        folders={**inputs.folders, "assess": root / "assess"},
+        manifests={**inputs.manifests, "assess": manifest("assess", teacher_calls_to_judge=1000)},
+    )
+
+
+def with_methods(inputs: ReportInputs, root: Path, names: tuple[str, ...]) -> ReportInputs:
+    """The same run with more methods, on both kinds of data with two seeds."""
+    students = []
+    for place, name in enumerate(names):
+        for data in ("real", "real+synthetic"):
+            for seed in (0, 1):
+                folder = root / f"{place}-{data}-{seed}"
+                folder.mkdir(parents=True)
+                rows = [{"step": step, "loss": 0.5**step, "validation": 80.0 + step / 10} for step in range(0, 50, 10)]
+                (folder / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+                value = 80.0 + place + seed / 2 + (data != "real")
+                numbers = {**measured(CLASSES, value), "steps": 50.0, "teacher_calls": 90}
+                students.append(StudentRun("tiny", name, data, seed, folder, manifest("distill", **numbers)))
+    return replace(inputs, students=students)
+
+
 @dataclass(frozen=True)
 class Run:
     """A fake run, and the folder with its report."""
@@ -202,6 +286,28 @@ def pose(tmp_path_factory) -> Run:
 @pytest.fixture(scope="session")
 def models(tmp_path_factory) -> Run:
     return _run(tmp_path_factory.mktemp("models"), MODELS, (1, 8, 8))
+
+
+MANY = (
+    "ce", "kd", "dkd", "dist", "lskd", "dtkd", "ctkd", "nkd", "cckd", "ckd", "correlation", "r2kd", "mixup_kd",
+    "dtkd+ckd",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def many(tmp_path_factory) -> Run:
+    """Fourteen methods on two kinds of data, assessed."""
+    root = tmp_path_factory.mktemp("many")
+    inputs = with_methods(make_inputs(root / "store", CLASSES, (1, 8, 8)), root / "students", MANY)
+    inputs = with_assessment(inputs, root, CLASSES)
+    build_report(inputs, root / "report")
+    return Run(inputs, root / "report")
+
+
+@pytest.fixture
+def assess():
+    """Adds the artifact of the stage ``assess`` to a run."""
+    return with_assessment
 
 
 @pytest.fixture

@@ -176,7 +176,8 @@ def test_unequal_steps_are_said(digits, tmp_path):
 
 @pytest.mark.browser
 @pytest.mark.parametrize(
-    ("name", "scheme"), [("digits", "light"), ("digits", "dark"), ("pose", "light"), ("models", "light")]
+    ("name", "scheme"),
+    [("digits", "light"), ("digits", "dark"), ("pose", "light"), ("models", "light"), ("many", "light")],
 )
 def test_page_never_scrolls_sideways(name, scheme, request):
     browser_path = shutil.which("chromium")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from scipy import stats
 
 from flows.reporting import wording as words
+from flows.reporting.effects_matrix import effects_matrix
 from flows.reporting.groups import axis_groups, group_results, headline_groups
 from flows.reporting.inputs import StudentRun
 from flows.reporting.results import Summary, collect_results, summarise, teacher_summary
@@ -292,3 +294,61 @@ def test_numbers_as_a_person_reads_them():
     assert words.plain_words("joint_kd", MIXED) == "joint KD on real + synthetic"
     assert words.difference_words(-0.5, "% of range", 2) == "\N{MINUS SIGN}0.50 % of range"
     assert words.metric_words("other") == "other"
+
+
+@pytest.mark.parametrize(
+    ("alone", "teacher", "told"),
+    [
+        # The mean of 90, 91 and 92.5 is 91.17 with an interval of +-3.13: t(2) = 4.30 times 1.258 over the root of 3.
+        (ALONE, 88.1, False),
+        (ALONE, 88.0, True),
+        (ALONE, 97.5, False),
+        ([90.0], 50.0, False),
+    ],
+)
+def test_a_teacher_worse_than_the_student_alone_is_remarked_on(alone, teacher, told):
+    if len(alone) > 1:
+        half_width = stats.t.interval(0.95, len(alone) - 1, scale=np.std(alone, ddof=1) / np.sqrt(len(alone)))[1]
+        assert told == (teacher < np.mean(alone) - half_width)
+    words_ = sentence(summaries_of({("ce", REAL): alone}), {"value": teacher})
+    assert ("train it longer first" in words_) == told
+    if told:
+        assert words_.endswith(
+            "; the teacher reaches 88.00 %, worse than the student alone "
+            "(\N{MINUS SIGN}3.17 points, beyond the noise of 3 seeds): train it longer first."
+        )
+
+
+def test_a_teacher_with_a_larger_error_is_worse_and_students_are_named():
+    rows = summarise(
+        collect_results(
+            [
+                *runs({("mse", REAL): [4.0, 4.2, 4.1]}, student="small", unit="degree"),
+                *runs({("mse", REAL): [9.0, 9.2, 9.1]}, student="tiny", unit="degree"),
+            ]
+        )
+    )
+    assert "worse than small alone (+2.90°), beyond the noise of 3 seeds: train" in sentence(rows, {"value": 7.0})
+    assert "worse" not in sentence(rows, {"value": 3.0})
+
+
+def test_variants_of_a_method_are_results_of_their_own():
+    plain, warm = runs({("kd", REAL): [92.0, 93.0]}), runs({("kd", REAL): [95.0, 96.0]})
+    students = [*runs({("ce", REAL): [90.0, 91.0]}), *plain, *(replace(run, label="kd-t2") for run in warm)]
+    rows = summarise(collect_results(students))
+    assert [(row.method, row.shown, row.words, row.mean) for row in rows] == [
+        ("ce", "ce", "student alone", 90.5),
+        ("kd", "kd", "KD", 92.5),
+        ("kd", "kd-t2", "kd-t2", 95.5),
+    ]
+    assert [row.to_dict()["method"] for row in rows] == ["ce", "kd", "kd-t2"]
+    assert [effect.name for effect in effects(rows)] == ["KD against labels only", "kd-t2 against labels only"]
+    assert sentence(rows, None).startswith("'kd-t2' helped: ")
+    mixed = [*students, *(replace(run, data=MIXED) for run in students)]
+    found = {effect.name: effect.difference for effect in effects(summarise(collect_results(mixed)))}
+    assert found["synthetic data added, with kd-t2"] == 0
+    assert len(found) == 7
+    matrix = effects_matrix(summarise(collect_results(mixed)))
+    assert [(name, cells[0].difference) for name, _, cells in matrix.rows] == [
+        ("labels only", ""), ("KD", "+2.00 points"), ("kd-t2", "+5.00 points"),
+    ]  # fmt: skip
