@@ -54,7 +54,7 @@ def teacher_against(outputs: Floats, labels: npt.NDArray[Any], label_space: Labe
     return found
 
 
-def label_noise(synthetic: dict[str, Any], validation: dict[str, Any], *, soft: bool) -> dict[str, float]:
+def label_noise(synthetic: dict[str, Any], validation: dict[str, Any] | None, *, soft: bool) -> dict[str, Any]:
     """An estimate from above of the noise in the labels that students learn from, on a scale from 0 to 1.
 
     A label is wrong at most as often as it differs from the teacher's plus as often as the teacher is wrong (the
@@ -64,17 +64,21 @@ def label_noise(synthetic: dict[str, Any], validation: dict[str, Any], *, soft: 
 
     Args:
         synthetic: ``teacher_against`` of the labels that students learn from.
-        validation: ``teacher_against`` of the validation images.
+        validation: ``teacher_against`` of the validation images; None where the teacher was not asked about them, and
+            then its own errors are unknown and count nothing.
         soft: whether the classes are the teacher's probabilities; they do not differ from the teacher then, and the
             teacher is wrong by the mean of 1 - p(label).
 
     Returns:
-        ``label_against_teacher``, ``teacher`` and their ``total``, at most 1.
+        ``label_against_teacher``, ``teacher`` (None if unknown) and their ``total``, at most 1.
     """
     known = "other_guess" in synthetic
     against = [0.0 if soft else synthetic["other_guess"]] if known else []
-    teacher = [validation["doubt" if soft else "other_guess"]] if known else []
     against += [value["of_range"] for value in synthetic["values"]]
+    if validation is None:
+        alone = float(np.mean(against))
+        return {"label_against_teacher": alone, "teacher": None, "total": min(1.0, alone)}
+    teacher = [validation["doubt" if soft else "other_guess"]] if known else []
     teacher += [value["of_range"] for value in validation["values"]]
     first, second = float(np.mean(against)), float(np.mean(teacher))
     return {"label_against_teacher": first, "teacher": second, "total": min(1.0, first + second)}
