@@ -96,8 +96,9 @@ def main() -> None:
     summary, manifests, record = run_and_describe("run", arguments(__doc__.splitlines()[0]))
     report = json.loads(Path(summary["report"]).with_name("report.json").read_text())
     kept = {name: report[name] for name in ("teacher", "summary", "axes", "effects", "results", "sentence")}
-    sampling = next(manifest["metrics"] for manifest in manifests if manifest["stage"] == "candidates")
-    write_record(summary["run"], {**record, **kept, "sampling": sampling})
+    # Runs on real images alone have none.
+    sampling = [manifest["metrics"] for manifest in manifests if manifest["stage"] == "candidates"]
+    write_record(summary["run"], {**record, **kept, **({"sampling": sampling[0]} if sampling else {})})
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ class Method(Section):
 
     @model_validator(mode="after")
     def _own_label(self) -> Method:
-        if self.label is not None and self.label != self.name and self.label in methods.names():
+        if self.label is not None and self.label != self.name and set(self.label.split("+")) <= set(methods.names()):
             raise ValueError(
                 f"label must not be the name of another method, got '{self.label}' for '{self.name}'; try {self.name}-2"
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import DataError
-from flows.teacher_config import EnsembleTeacher, FactoryTeacher, Imported, Teacher
+from flows.teacher_config import EnsembleTeacher, FactoryTeacher, HttpTeacher, Imported, Teacher
 
 if TYPE_CHECKING:
     from data.labels import LabelSpace
@@ -51,6 +51,20 @@ def makes_network(teacher: Teacher, folder: Path) -> bool:
     if isinstance(teacher, EnsembleTeacher):
         return all(makes_network(member, member_folder(folder, place)) for place, member in enumerate(teacher.members))
     return not isinstance(teacher, FactoryTeacher) or bool(read_card(folder)["network"])
+
+
+def runs_here(teacher: Teacher, folder: Path) -> bool:
+    """Whether a teacher is weights or files that are here, so that asking it can cost nothing but time.
+
+    Args:
+        teacher: its section.
+        folder: of its artifact.
+
+    Raises:
+        DataError: if the artifact is damaged.
+    """
+    members = teacher.members if isinstance(teacher, EnsembleTeacher) else (teacher,)
+    return not any(isinstance(member, HttpTeacher) for member in members) and makes_network(teacher, folder)
 
 
 def interface_of(card: dict[str, Any]) -> Interface:

@@ -143,7 +143,7 @@ def asks_teacher(stage: str, teacher: Teacher) -> bool:
     """Whether a stage asks the teacher for answers, and not only for what it is."""
     if stage in ("answers", "candidates"):
         return True
-    return stage in ("teacher", "fidelity", "audit", "assess") and judges(teacher)
+    return stage in ("fidelity", "audit", "assess") and judges(teacher)
 
 
 def check_token(teacher: Teacher) -> None:

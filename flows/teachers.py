@@ -325,8 +325,8 @@ class _Opener:
         made = self._called(teacher, card)
         if not isinstance(made, nn.Module):
             raise StageError(
-                f"{who} must make a torch network to be run in every step, got a {type(made).__name__}; choose methods "
-                "that need its answers alone."
+                f"{who} must make a torch network to be run in every step or for its features, got a "
+                f"{type(made).__name__}; choose methods that need its answers alone, and other ratio.features."
             )
         return reopened(made, interface_of(card), folder, who, self._compute)
 

@@ -15,7 +15,7 @@ from students.methods import (
     Method,
     Sizes,
     auxiliary_of,
-    check_not_negative,
+    check_positive,
     group_sizes,
     learns_labels,
     least_classes,
@@ -38,7 +38,7 @@ class Member:
     Args:
         name: of the method.
         method: with its options.
-        weight: factor of all its parts, at least 0.
+        weight: factor of all its parts, above 0.
     """
 
     name: str
@@ -126,7 +126,7 @@ class Combination:
     @property
     def labels_from(self) -> str:
         """The member whose label parts count: the first in which they have a weight; empty if there is none."""
-        names = (member.name for member in self.members if member.weight > 0.0 and learns_labels(member.method))
+        names = (member.name for member in self.members if learns_labels(member.method))
         return next(names, "")
 
     def _adds_nothing(self, member: Member) -> bool:
@@ -177,6 +177,6 @@ def combine(names: Sequence[str], options: Mapping[str, Any]) -> Combination:
     for name in names:
         written = {"weight": own[name].pop("weight")} if "weight" in own[name] else {}
         weight = check_options(f"method '{name}'", written, {"weight": 1.0}).get("weight", 1.0)
-        check_not_negative(name, "weight", weight, 1.0)
+        check_positive(name, "weight", weight, 1.0)
         members.append(Member(name, make_method(name, own[name]), weight))
     return Combination(tuple(members))

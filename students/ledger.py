@@ -187,9 +187,20 @@ class Ledger:
         """Those of the images that are still to be paid for: neither answered nor reserved."""
         with self._connection() as connection:
             found = lookup(connection, digests, self.path)
-            # What is given up is spent and yet to be paid for.
-            taken = set() if self.give_up_unanswered else reserved(connection, digests)
+            taken = self._kept(connection, digests)
         return [digest for digest in digests if digest not in found and digest not in taken]
+
+    def _kept(self, connection: sqlite3.Connection, digests: Sequence[bytes]) -> set[bytes]:
+        """Those of the images that are reserved and will not be given up: what is, is spent and yet to be paid for."""
+        taken = reserved(connection, digests)
+        if not self.give_up_unanswered:
+            return taken
+        living = [
+            key
+            for key, owner in connection.execute("SELECT key, owner FROM requests WHERE owner <> ''").fetchall()
+            if key in self._in_flight or (owner != self._owner.name and self._owner.lives(owner))
+        ]
+        return {digest for digest in taken if any(waits_for(connection, key, (digest,)) for key in living)}
 
     def require(self, new: int) -> None:
         """Checks the budget before anything is asked for.

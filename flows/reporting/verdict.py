@@ -150,15 +150,14 @@ def _worse_teacher(summaries: Sequence[Summary], value: float) -> str:
         half_width = stdtrit(freedom, 0.5 + _CONFIDENCE / 2) * np.sqrt(squares / freedom / len(alone.values))
         difference = value - alone.mean
         if abs(difference) > half_width and (difference < 0) == higher_is_better(alone.metric):
-            found.append((student, difference_words(difference, alone.unit, _places(alone)), len(alone.seeds)))
+            found.append((student, difference_words(difference, alone.unit, _places(alone))))
     if not found:
         return ""
-    seeds = plural(min(count for _, _, count in found), "seed")
     if len({row.student for row in summaries}) == 1:
-        whom = f"the student alone ({found[0][1]}, beyond the noise of {seeds})"
+        whom = f"the student alone ({found[0][1]})"
     else:
-        whom = " and ".join(f"{name} alone ({words})" for name, words, _ in found) + f", beyond the noise of {seeds}"
-    return f", worse than {whom}: train it longer first"
+        whom = " and ".join(f"{name} alone ({words})" for name, words in found)
+    return f", worse than {whom}: mend the teacher before its students"
 
 
 def sentences(groups: Sequence[Group]) -> list[str]:

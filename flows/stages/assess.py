@@ -39,7 +39,7 @@ def run(context: StageContext) -> dict[str, Any]:
     from data.files import write_json
     from flows.assessing import measured_role, over_seeds, skipped_words
     from flows.measuring import corrupted_places, measured
-    from flows.stages.common import RealSet, compute_of
+    from flows.stages.common import RealSet, compute_of, figures_of
     from flows.teachers import judging_teacher, teacher_network
 
     compute, settings = compute_of(context.config), context.config.assess
@@ -91,8 +91,12 @@ def run(context: StageContext) -> dict[str, Any]:
     )
     times = _latency(context, test, network, nodes, compute)
     write_json(context.workspace.path(LATENCY), times)
+    judged: dict[str, Any] = {}
+    for subject in subjects:
+        if subject.key == TEACHER and subject.outputs is not None:
+            judged = {"teacher_figures": figures_of(subject.outputs, test.labels, real.label_space)["figures"]}
     numbers = {"models": len(entries), "networks": len(times["networks"]), "test_images": len(test.rows)}
-    return {**numbers, "teacher_measured": role, "teacher_calls_to_judge": calls, **paid}
+    return {**numbers, "teacher_measured": role, "teacher_calls_to_judge": calls, **judged, **paid}
 
 
 def _subjects(

@@ -25,8 +25,18 @@ def run(context: StageContext) -> dict[str, Any]:
         name=context.config.name,
         config=dict(context.node.request.config),
         folders={name: artifact.folder for name, artifact in shared.items()},
-        manifests={name: dict(artifact.manifest) for name, artifact in shared.items()},
+        manifests=_with_teacher({name: dict(artifact.manifest) for name, artifact in shared.items()}),
         students=students,
     )
     report = build_report(inputs, context.workspace.folder)
     return {"students": len(students), "sentence": report["sentence"]}
+
+
+def _with_teacher(manifests: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The manifests, with the test figures of a teacher that only the stage ``assess`` could measure."""
+    teacher = manifests["teacher"]
+    judged = manifests.get("assess", {}).get("metrics", {}).get("teacher_figures", [])
+    if not judged or "figures" in teacher["metrics"]:
+        return manifests
+    first = {name: judged[0][name] for name in ("metric", "value", "unit")}
+    return {**manifests, "teacher": {**teacher, "metrics": {**teacher["metrics"], **first, "figures": judged}}}

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from data.compute import Compute
-    from data.store import Artifact
     from data.workspace import Workspace
     from flows.execute import StageContext
     from flows.stages.common import RealSet
@@ -20,8 +19,7 @@ _METHODS = {"class": "ce", "scalar": "mse", "vector": "mse", "class+scalar": "jo
 def run(context: StageContext) -> dict[str, Any]:
     """Writes the teacher's weights and card; its test figures are read once, after the selection.
 
-    A network ends as an ordinary model, a function, file or endpoint as a card of what it is. A teacher that costs
-    something is asked about test images only if ``judges`` says so, and through its ledger.
+    A network ends as an ordinary model, a function, file or endpoint as a card of what it is.
 
     Raises:
         StageError: if a file or a factory is not the one that was planned with, or gives other outputs than are wanted.
@@ -41,9 +39,9 @@ def run(context: StageContext) -> dict[str, Any]:
     if teacher_identity(teacher) != context.node.request.config["teacher"]:
         raise StageError(f"the teacher of kind '{teacher.kind}' has changed since this run was planned; run again.")
     if not isinstance(teacher, EnsembleTeacher):
-        return _take(teacher, real, context.workspace.folder, compute, context.seed) | _test_figures(
-            context, real, compute
-        )
+        metrics = _take(teacher, real, context.workspace.folder, compute, context.seed)
+        _check_network(context)
+        return metrics | _test_figures(context, real, compute)
     parts = []
     for place, member in enumerate(teacher.members):
         folder = member_folder(context.workspace.folder, place)
@@ -57,6 +55,7 @@ def run(context: StageContext) -> dict[str, Any]:
         for name in ("parameters", "steps")
         if all(name in part for part in parts)
     }
+    _check_network(context)
     return {"members": len(parts), **numbers, **_test_figures(context, real, compute)}
 
 
@@ -113,39 +112,45 @@ def _take(teacher: Imported, real: RealSet, folder: Path, compute: Compute, seed
     return import_teacher(teacher, real.label_space, real.train.images, folder, compute, seed)
 
 
-def _test_figures(context: StageContext, real: RealSet, compute: Compute) -> dict[str, Any]:
-    """How good it is on the test part; nothing where that costs something and ``judges`` is not set.
+def _check_network(context: StageContext) -> None:
+    """Checks that a factory has made a network where one is needed; what it makes is known only now.
 
-    Answers that are paid for are recorded, so that later stages have them for nothing.
+    Raises:
+        ConfigError: naming what needs one.
     """
-    from dataclasses import replace
+    from data.errors import ConfigError
+    from flows.teacher_cards import makes_network
+    from students.methods import LIVE_NEEDS, make_method
 
+    config = context.config
+    if makes_network(config.teacher, context.workspace.folder):
+        return
+    for method in config.distill.methods:
+        if make_method(method.name, method.options).needs & LIVE_NEEDS:
+            raise ConfigError(
+                f"distill.methods: '{method.name}' needs the teacher as a network, but teacher.factory makes a "
+                "function; return a torch.nn.Module, or choose methods that need its answers alone ('stillhouse list "
+                "methods' tells)."
+            )
+    if config.uses_synthetic and config.candidates.subsample and config.ratio.features == "teacher":
+        raise ConfigError(
+            "ratio.features 'teacher' needs the teacher as a network, but teacher.factory makes a function; return a "
+            "torch.nn.Module, or try ratio.features 'classifier'."
+        )
+
+
+def _test_figures(context: StageContext, real: RealSet, compute: Compute) -> dict[str, Any]:
+    """How good a teacher is whose weights or file are here, on the test part.
+
+    Asking a function or an endpoint may cost something, so that this is left to the stage ``assess``: what this stage
+    makes does not depend on what the teacher may be asked.
+    """
     from flows.stages.common import figures_of
-    from flows.teacher_identity import is_paid
-    from flows.teachers import judging_teacher, open_unrecorded
+    from flows.teacher_cards import runs_here
+    from flows.teachers import open_unrecorded
 
     folder, test = context.workspace.folder, real.test
-    if not is_paid(context.config.teacher):
-        with open_unrecorded(context, folder, compute) as teacher:
-            return figures_of(teacher.answer(test.images), test.labels, real.label_space)
-    inputs = {**context.inputs, "teacher": _artifact_to_be(context)}
-    with judging_teacher(replace(context, inputs=inputs), compute) as paid:
-        if paid is None:
-            return {}
-        figures = figures_of(paid.answer(test.images), test.labels, real.label_space)
-        return {**figures, "teacher_calls_to_judge": len(test.rows), **paid.paid()}
-
-
-def _artifact_to_be(context: StageContext) -> Artifact:
-    """What is made here as later stages will find it, by which ledgers know the teacher."""
-    from data.files import sha256_of
-    from data.store import Artifact
-    from data.workspace import STATE_FOLDER
-
-    folder = context.workspace.folder
-    files = {
-        path.relative_to(folder).as_posix(): {"sha256": sha256_of(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.relative_to(folder).parts[0] != STATE_FOLDER and path.suffix != ".tmp"
-    }
-    return Artifact(folder, {"fingerprint": context.node.request.fingerprint, "files": files})
+    if not runs_here(context.config.teacher, folder):
+        return {}
+    with open_unrecorded(context, folder, compute) as teacher:
+        return figures_of(teacher.answer(test.images), test.labels, real.label_space)

@@ -87,6 +87,7 @@ def test_overrides_are_yaml(tmp_path):
             "--set: distill.methods must be distinct, got kd, kd; t",
         ),
         ({}, ("distill.methods=[{name: kd, label: ce}]",), "label must not be the name of another method, got 'ce'"),
+        ({}, ("distill.methods=[{name: kd, label: dkd+ckd}]",), "label must not be the name of another method, got"),
         ({}, ("assess.severities=[1, 1]",), "--set: assess.severities must be distinct, got 1, 1."),
         ({}, ("teacher.network=resnett",), "did you mean 'resnet'?"),
         ({}, ("distill.seeds=[1, 1]",), "distill.seeds must be distinct"),

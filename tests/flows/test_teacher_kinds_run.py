@@ -172,8 +172,8 @@ def test_a_function_is_asked_in_its_own_size_and_channels(answered, tmp_path, mo
     ).numpy()
     np.testing.assert_allclose(outputs, 2.0 * large[:, 0].reshape(len(images), -1)[:, :10] / 255, rtol=1e-4, atol=1e-4)
     assert not (folder / "model.safetensors").exists()
-    assert "parameters" not in metrics
-    assert metrics["metric"] == "accuracy"
+    # Asking a function may cost something: it is measured by stage assess.
+    assert metrics == {}
 
 
 def test_code_that_changed_after_planning_is_refused(answered, write, tmp_path, monkeypatch):
@@ -363,11 +363,49 @@ def test_test_images_are_paid_for_once_where_judging_may_cost(write, tmp_path, c
     config, store = write(section, assess=assess), tmp_path / "store"
     status, _, err = run(capsys, "run", config, "--store", store, "--direct", "--json")
     assert status == 0, err
-    # One hundred test images and fifty training images: the assessment finds its answers in the ledger.
-    assert calls_by_stage(next((store / "ledger").glob("*.sqlite"))) == {"teacher": 100, "answers": 50}
+    # One hundred test images and fifty training images.
+    assert calls_by_stage(next((store / "ledger").glob("*.sqlite"))) == {"assess": 100, "answers": 50}
     assert len(list((store / "ledger").glob("*.sqlite"))) == 1
-    metrics = json.loads(next((store / "teacher").glob("*/manifest.json")).read_text())["metrics"]
-    assert (metrics["metric"], metrics["paid_calls"], metrics["teacher_calls_to_judge"]) == ("accuracy", 100, 100)
+    metrics = json.loads(next((store / "assess").glob("*/manifest.json")).read_text())["metrics"]
+    assert (metrics["paid_calls"], metrics["teacher_calls_to_judge"]) == (100, 100)
+    reported = json.loads(next((store / "report").glob("*/report.json")).read_text())["teacher"]
+    assert reported["value"] == metrics["teacher_figures"][0]["value"]
+
+
+@pytest.mark.parametrize("kind", ["factory", "trained"])
+def test_what_may_be_asked_changes_what_is_told_in_any_order(write, tmp_path, capsys, function, kind):
+    training = {"steps": 3, "warmup_steps": 1}
+    trained = {"kind": "trained", "network": "convnet", "options": {"channels": 2}, "training": training}
+    section = {"factory": {"kind": "factory", "factory": function[0]}, "trained": trained}[kind]
+    assess = {"enabled": True, "corruptions": [], "latency_batches": []}
+    told, names = [], []
+    for place, change in enumerate(({"max_calls": 1000}, {"max_calls": 1000, "judges": True}, {}, {"max_calls": 1000})):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        config = write({**section, **change}, assess=assess)
+        status, out, err = run(capsys, "run", config, "--store", tmp_path / "store", "--direct", "--json")
+        assert status == 0, err
+        summary = json.loads(out)
+        told.append(json.loads(Path(summary["report"]).with_name("report.json").read_text())["teacher"]["value"])
+        names.append(next(stage["fingerprint"] for stage in summary["stages"] if stage["stage"] == "teacher"))
+    assert len(set(names)) == 1
+    measured = kind == "trained"
+    assert (told[0] is not None) == (told[3] is not None) == measured
+    assert told[1] == told[2]
+    assert told[1] is not None
+
+
+@pytest.mark.parametrize("wanted", ["method", "ratio"])
+def test_a_function_is_refused_at_once_where_a_network_is_needed(write, tmp_path, capsys, function, wanted):
+    section = {"kind": "factory", "factory": function[0]}
+    change = ["distill.methods=[{name: kd},{name: hint}]"]
+    if wanted == "ratio":
+        change = ["ratio.features=teacher", "distill.data=[real+synthetic]"]
+    words = [word for item in change for word in ("--set", item)]
+    status, _, err = run(capsys, "run", write(section), "--store", tmp_path / "store", "--direct", "--json", *words)
+    assert status == 2
+    assert "needs the teacher as a network, but teacher.factory makes a function" in err
+    assert not list((tmp_path / "store" / "teacher").glob("*/manifest.json"))
 
 
 def test_a_network_whose_logits_are_called_probabilities_is_refused(write, tmp_path, capsys):

@@ -40,10 +40,11 @@ def values(method: Method, batch: Batch, outputs: Tensor, progress: float = 0.5)
 
 def test_parts_are_those_of_the_methods_with_labels_of_the_first() -> None:
     batch, outputs = example()
-    options = {"dkd.alpha": 2.0, "dkd.weight": 0.5, "dist.temperature": 2, "nkd.weight": 0.0, "dist.weight": 3}
+    options = {"dkd.alpha": 2.0, "dkd.weight": 0.5, "dist.temperature": 2, "nkd.weight": 0.25, "dist.weight": 3}
     joined = values(make_method("dkd+dist+nkd", options), batch, outputs)
     dkd = values(make_method("dkd", {"alpha": 2.0}), batch, outputs)
     dist = values(make_method("dist", {"temperature": 2.0}), batch, outputs)
+    nkd = values(make_method("nkd"), batch, outputs)
     assert joined == pytest.approx(
         {
             "dkd.ce": 0.5 * dkd["ce"],
@@ -51,8 +52,8 @@ def test_parts_are_those_of_the_methods_with_labels_of_the_first() -> None:
             "dkd.non_target": 0.5 * dkd["non_target"],
             "dist.inter": 3 * dist["inter"],
             "dist.intra": 3 * dist["intra"],
-            "nkd.target": 0.0,
-            "nkd.non_target": 0.0,
+            "nkd.target": 0.25 * nkd["target"],
+            "nkd.non_target": 0.25 * nkd["non_target"],
         },
         abs=1e-14,
     )
@@ -157,7 +158,6 @@ def test_outputs_are_recentred_by_no_combination() -> None:
         ("ckd+kd", {}, {"kd.ce"}),
         ("ckd+kd", {"ckd.anchor_weight": 0.1}, {"ckd.ce"}),
         ("kd+dkd", {"kd.alpha": 1.0}, {"dkd.ce"}),
-        ("kd+dkd", {"kd.weight": 0.0}, {"dkd.ce"}),
         ("kd+dkd+lskd", {"kd.alpha": 1.0, "dkd.ce_weight": 0.0}, {"lskd.ce"}),
         ("cckd+ce", {}, {"ce.ce"}),
         ("kd+nkd", {"kd.alpha": 1.0, "nkd.ce_weight": 0.0}, set()),
@@ -203,7 +203,8 @@ def test_a_member_that_adds_nothing_is_refused() -> None:
         ({"dist.beta": 1.0}, "must be named <method>.<option>, got 'dist.beta'"),
         ({"kd.alfa": 1.0}, "did you mean 'alpha'"),
         ({"dkd.alpha": -1.0}, "option 'alpha' of method 'dkd' must be at least 0"),
-        ({"dkd.weight": -1.0}, "option 'weight' of method 'dkd' must be at least 0, got -1.0; try 1"),
+        ({"dkd.weight": -1.0}, "option 'weight' of method 'dkd' must be above 0, got -1.0; try 1"),
+        ({"kd.weight": 0.0}, "option 'weight' of method 'kd' must be above 0, got 0.0; try 1"),
         ({"dkd.weight": "big"}, "option 'weight' of method 'dkd' must be of type float"),
     ],
 )

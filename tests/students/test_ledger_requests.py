@@ -109,6 +109,19 @@ def test_what_is_given_up_is_paid_for_out_of_the_budget(left_behind):
     assert not teacher.requests
 
 
+def test_what_somebody_is_asking_for_is_not_given_up(left_behind, tmp_path):
+    with ledger_in(tmp_path / "other") as busy:
+        connection = sqlite3.connect(busy.path, isolation_level=None)
+        digests = image_digests(images(4, seed=1))
+        request = students.ledger.Request("k", "answers", "a", "npz", digests, images(4, seed=1))
+        request.keep(connection, busy._owner.name)
+        connection.close()
+        with ledger_in(tmp_path / "other", give_up_unanswered=True, max_calls=4) as waiting:
+            assert waiting.unspent(digests) == []
+    with ledger_in(tmp_path / "other", give_up_unanswered=True, max_calls=4) as later:
+        assert later.unspent(digests) == digests
+
+
 def test_a_request_that_is_refused_for_good_is_given_up(left_behind):
     teacher, told = Asked(4, RefusedError("422: no such key.", final=True)), []
     with ledger_in(left_behind, warn=told.append) as ledger:

@@ -311,11 +311,11 @@ def test_a_teacher_worse_than_the_student_alone_is_remarked_on(alone, teacher, t
         half_width = stats.t.interval(0.95, len(alone) - 1, scale=np.std(alone, ddof=1) / np.sqrt(len(alone)))[1]
         assert told == (teacher < np.mean(alone) - half_width)
     words_ = sentence(summaries_of({("ce", REAL): alone}), {"value": teacher})
-    assert ("train it longer first" in words_) == told
+    assert ("mend the teacher before its students" in words_) == told
     if told:
         assert words_.endswith(
             "; the teacher reaches 88.00 %, worse than the student alone "
-            "(\N{MINUS SIGN}3.17 points, beyond the noise of 3 seeds): train it longer first."
+            "(\N{MINUS SIGN}3.17 points): mend the teacher before its students."
         )
 
 
@@ -328,7 +328,7 @@ def test_a_teacher_with_a_larger_error_is_worse_and_students_are_named():
             ]
         )
     )
-    assert "worse than small alone (+2.90°), beyond the noise of 3 seeds: train" in sentence(rows, {"value": 7.0})
+    assert "worse than small alone (+2.90°): mend" in sentence(rows, {"value": 7.0})
     assert "worse" not in sentence(rows, {"value": 3.0})
 
 
