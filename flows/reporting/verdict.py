@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import fdtri, stdtrit
 
 from flows.reporting.groups import Group
 from flows.reporting.results import Summary, baseline
@@ -33,6 +33,8 @@ VERDICTS: Mapping[Verdict, str] = {
     "unknown": "noise unknown",
 }
 _CONFIDENCE = 0.95
+#: Chance at which a variance like the others' is taken for an outlying one.
+_OUTLYING = 0.01
 #: Alternatives beyond which a sentence says of how many the best one is: the best of many is lucky, too.
 _FEW = 4
 
@@ -59,7 +61,9 @@ def compare(row: Summary, reference: Summary, summaries: Sequence[Summary], name
     ways in which the same student was trained, since the few seeds of one way alone say little about its variance.
     Where all ways have the same seeds, runs of one seed are compared with each other: what a seed adds to all ways
     alike is then no part of the variance (the model of a randomised block design, the seeds its blocks; for two ways it
-    is the paired t-test). It covers the noise of training, not that of the test split, which all share.
+    is the paired t-test). A way whose variance is out of line with the others' is not pooled with them (see ``alike``);
+    it is compared by the variance of the two alone. All this covers the noise of training, not that of the test split,
+    which all share.
 
     Args:
         row: what is compared.
@@ -68,7 +72,10 @@ def compare(row: Summary, reference: Summary, summaries: Sequence[Summary], name
         name: the comparison in words.
     """
     difference = row.mean - reference.mean
-    pool = [other for other in summaries if other.student == row.student]
+    own = [other for other in summaries if other.student == row.student]
+    pool = alike(own)
+    if row not in pool or reference not in pool:
+        pool = [other for other in own if other in (row, reference)]
     paired = len({other.seeds for other in pool}) == 1 and len(pool) > 1
     half_width = _paired_half_width(pool) if paired else _half_width(row, reference, pool)
     verdict: Verdict
@@ -79,6 +86,31 @@ def compare(row: Summary, reference: Summary, summaries: Sequence[Summary], name
     else:
         verdict = "better" if (difference > 0) == higher_is_better(row.metric) else "worse"
     return Comparison(name, row.student, difference, half_width, verdict)
+
+
+def alike(pool: Sequence[Summary]) -> list[Summary]:
+    """The rows whose variances over seeds can be pooled.
+
+    Cochran's test (1941) for the largest variance, at 1 %, as in ISO 5725-2: while the largest one is more of their sum
+    than chance would give, its row is left out. One method that comes and goes would otherwise hide what all others
+    do. The critical share is that of equal numbers of seeds; rows of other numbers, and of one seed, are all kept.
+
+    Args:
+        pool: rows of one student and figure.
+    """
+    kept = list(pool)
+    counts = {len(row.values) for row in kept}
+    if len(counts) != 1 or min(counts) < 2:
+        return kept
+    freedom = min(counts) - 1
+    while len(kept) > 2:
+        variances = np.array([np.var(row.values, ddof=1) for row in kept])
+        others = len(kept) - 1
+        ratio = fdtri(freedom, others * freedom, 1.0 - _OUTLYING / len(kept))
+        if not variances.max() > ratio / (ratio + others) * variances.sum():
+            break
+        kept.pop(int(variances.argmax()))
+    return kept
 
 
 def _half_width(row: Summary, reference: Summary, pool: Sequence[Summary]) -> float | None:
@@ -141,8 +173,11 @@ def _worse_teacher(summaries: Sequence[Summary], value: float) -> str:
     """
     found = []
     for student in dict.fromkeys(row.student for row in summaries):
-        pool = [row for row in summaries if row.student == student]
-        alone = next((row for row in pool if row.alone), None)
+        own = [row for row in summaries if row.student == student]
+        alone = next((row for row in own if row.alone), None)
+        pool = alike(own)
+        if alone is not None and alone not in pool:
+            pool = [alone]
         freedom = sum(len(row.values) - 1 for row in pool)
         if alone is None or freedom < 1:
             continue

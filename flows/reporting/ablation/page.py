@@ -142,9 +142,9 @@ def _notes(inputs: AblationInputs, figures: Sequence[FigureRows]) -> list[str]:
         *stopped_note([run for arm in inputs.arms for run in arm.students]),
         "Mean ± sample standard deviation over seeds on the test split, which was read once for every student.",
         "Under each difference: half of its 95 % interval (Student's t on differences of runs with the same seed, "
-        "their variance pooled over all arms, not corrected for the number of comparisons). A difference inside the "
-        "interval cannot be told from chance. The noise of the test split is not in it, nor that of another teacher, "
-        "generator or sample of images: all arms share one of each.",
+        "their variance pooled over all arms that do not scatter out of line, not corrected for the number of "
+        "comparisons). A difference inside the interval cannot be told from chance. The noise of the test split is not "
+        "in it, nor that of another teacher, generator or sample of images: all arms share one of each.",
         "Teacher answers: as many as a row rests on, one a candidate where the teacher chose or labelled the images.",
     ]
     tests = int(np.count_nonzero(np.asarray(inputs.real.columns["split"]) == TEST))

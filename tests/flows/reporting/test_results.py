@@ -13,7 +13,7 @@ from flows.reporting.groups import axis_groups, group_results, headline_groups
 from flows.reporting.inputs import StudentRun
 from flows.reporting.results import Summary, collect_results, summarise, teacher_summary
 from flows.reporting.table import axes_table, results_table
-from flows.reporting.verdict import compare, effects, sentence, sentences
+from flows.reporting.verdict import alike, compare, effects, sentence, sentences
 
 TEACHER = {"fingerprint": "f", "metrics": {"metric": "accuracy", "unit": "%", "value": 97.5, "validation": 98.0}}
 
@@ -352,3 +352,30 @@ def test_variants_of_a_method_are_results_of_their_own():
     assert [(name, cells[0].difference) for name, _, cells in matrix.rows] == [
         ("labels only", ""), ("KD", "+2.00 points"), ("kd-t2", "+5.00 points"),
     ]  # fmt: skip
+
+
+def test_one_wild_method_does_not_hide_what_the_others_do():
+    calm = {("ce", REAL): [90.0, 90.6, 90.3], ("kd", REAL): [92.0, 92.4, 92.5], ("dkd", REAL): [92.2, 92.5, 92.1]}
+    rows = summaries_of({**calm, ("ckd", REAL): [60.0, 92.0, 75.0]})
+    by_method = {row.method: row for row in rows}
+    assert [row.method for row in alike(rows)] == ["ce", "kd", "dkd"]
+    found = compare(by_method["kd"], by_method["ce"], rows)
+    assert found == compare(by_method["kd"], by_method["ce"], summaries_of(calm))
+    assert found.verdict == "better"
+    # The wild one is compared by its own noise: the paired t-test of the two.
+    wild = compare(by_method["ckd"], by_method["ce"], rows)
+    low, high = stats.ttest_rel(by_method["ckd"].values, by_method["ce"].values).confidence_interval()
+    assert wild.half_width == pytest.approx((high - low) / 2)
+    assert wild.verdict == "noise"
+
+
+def test_the_largest_of_like_variances_is_kept_as_often_as_it_should():
+    rng = np.random.default_rng(0)
+    dropped = 0
+    for _ in range(1500):
+        values = rng.normal(90.0, 1.0, (4, 3))
+        rows = summaries_of(
+            {(name, REAL): list(row) for name, row in zip(("ce", "kd", "dkd", "nkd"), values, strict=True)}
+        )
+        dropped += len(alike(rows)) < 4
+    assert stats.binomtest(dropped, 1500, 0.01).pvalue > 1e-3
