@@ -9,6 +9,7 @@ from torch import Tensor
 
 from data.batches import random_shift_flip
 from data.errors import ConfigError
+from students.mixing import cutout
 
 
 @dataclass(frozen=True)
@@ -46,26 +47,7 @@ class Augmentation:
             fill: grey level of a hole, (C,): the mean of the channel, which is 0 once the network has normalised it.
             rng: on the images' device.
         """
-        return cutout(images, self.cutout_pixels, fill, rng) if self.cutout_pixels else images
-
-
-def cutout(images: Tensor, side: int, fill: Tensor, rng: torch.Generator) -> Tensor:
-    """One square hole in every image.
-
-    Args:
-        images: (B, C, H, W), grey levels.
-        side: of the hole, in pixels.
-        fill: (C,), grey levels.
-        rng: on the images' device.
-
-    Returns:
-        float32 (B, C, H, W).
-    """
-    batch, _, height, width = images.shape
-    hole = []
-    for length in (height, width):
-        start = torch.randint(0, length, (batch, 1), generator=rng, device=images.device) - side // 2
-        places = torch.arange(length, device=images.device)
-        hole.append((places >= start) & (places < start + side))
-    inside = hole[0][:, None, :, None] & hole[1][:, None, None, :]
-    return torch.where(inside, fill[:, None, None].float(), images.float())
+        if not self.cutout_pixels:
+            return images
+        sides = torch.full((len(images),), self.cutout_pixels, device=images.device)
+        return cutout(images.float(), rng, side=sides, fill=fill)

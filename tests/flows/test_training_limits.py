@@ -39,8 +39,8 @@ def test_a_hole_that_is_the_whole_of_every_image_is_refused(section):
 def test_the_limit_is_where_holes_cover_everything(side, whole):
     import torch
 
-    from students.augmentation import cutout
+    from students.augmentation import Augmentation
 
     images = torch.ones(400, 1, 8, 8)
-    holes = cutout(images, side, torch.zeros(1), torch.Generator().manual_seed(0))
+    holes = Augmentation(cutout_pixels=side).cut(images, torch.zeros(1), torch.Generator().manual_seed(0))
     assert bool((holes == 0).all()) == whole

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from data.errors import ConfigError
-from students.augmentation import Augmentation, cutout
+from students.augmentation import Augmentation
 
 
 def test_every_image_has_one_square_hole_of_the_fill() -> None:
     images = torch.full((200, 2, 9, 7), 200, dtype=torch.uint8)
     fill = torch.tensor([3.5, 70.0])
-    cut = cutout(images, 4, fill, torch.Generator().manual_seed(1))
+    cut = Augmentation(cutout_pixels=4).cut(images, fill, torch.Generator().manual_seed(1))
     assert cut.dtype == torch.float32
     places = set()
     for image in cut:
@@ -30,7 +30,8 @@ def test_every_image_has_one_square_hole_of_the_fill() -> None:
 
 
 def test_a_hole_as_large_as_the_image_may_still_leave_some_of_it() -> None:
-    cut = cutout(torch.zeros(50, 1, 8, 8, dtype=torch.uint8), 8, torch.ones(1), torch.Generator().manual_seed(0))
+    zeros = torch.zeros(50, 1, 8, 8, dtype=torch.uint8)
+    cut = Augmentation(cutout_pixels=8).cut(zeros, torch.ones(1), torch.Generator().manual_seed(0))
     assert bool((cut.amax(dim=(1, 2, 3)) == 1).all())
     assert float(cut.mean()) < 1.0
 
