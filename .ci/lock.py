@@ -1,7 +1,7 @@
 """Prints requirements.lock: the whole closure of what pyproject.toml asks for, pinned.
 
 Run through `make lock`. It asks pip to resolve (and to install nothing) what the project needs to run, its extras
-`dev`, `onnx` and `timm`, and what builds it; then it prints one `name==version` a line.
+`dev`, `export`, `onnx` and `timm`, and what builds it; then it prints one `name==version` a line.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 HEADER = """\
 # Every package of the environment of `make env`, pinned, for Linux on x86-64 with Python 3.11.
 # Made by `make lock`, which keeps the pins that still fit; `make lock UPGRADE=1` takes the newest releases.
-# It is the closure of pyproject.toml's dependencies, its extras dev, onnx and timm, and its build requirements.
+# It is the closure of pyproject.toml's dependencies, its extras dev, export, onnx and timm, and its build requirements.
 """
-EXTRAS = ("dev", "onnx", "timm")
+EXTRAS = ("dev", "export", "onnx", "timm")
 
 
 def main(arguments: list[str]) -> None:
