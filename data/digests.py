@@ -7,7 +7,8 @@ https://xxhash.com) are fast and say where a bit has flipped; HDF5 itself does n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ import xxhash
 from data.schema import canonical_json
 
 Digest = npt.NDArray[np.uint8]
+
+#: Bytes of a column that are held at a time; a block of large images is far more.
+PIECE_BYTES = 1 << 25
 
 
 class ContentDigest:
@@ -38,9 +42,44 @@ class ContentDigest:
         return self._digest.hexdigest()
 
 
+class BlockDigest:
+    """XXH3-128 (seed 0, canonical big-endian form) of the bytes of some rows, which may come in pieces."""
+
+    def __init__(self) -> None:
+        self._digest = xxhash.xxh3_128()
+
+    def update(self, piece: npt.NDArray[Any]) -> None:
+        """Adds the next rows, row-major and little-endian."""
+        self._digest.update(_raw(piece).data)
+
+    def digest(self) -> Digest:
+        """The digest of all that was added, uint8, shape (16,)."""
+        return np.frombuffer(self._digest.digest(), np.uint8)
+
+
 def block_digest(block: npt.NDArray[Any]) -> Digest:
-    """XXH3-128 (seed 0, canonical big-endian form) of the bytes of some rows, uint8, shape (16,)."""
-    return np.frombuffer(xxhash.xxh3_128(_raw(block).data).digest(), np.uint8)
+    """``BlockDigest`` of rows that are all at hand, uint8, shape (16,)."""
+    digest = BlockDigest()
+    digest.update(block)
+    return digest.digest()
+
+
+def pieces(start: int, stop: int, row_bytes: int) -> Iterator[tuple[int, int]]:
+    """First row, and row after the last, of pieces of at most ``PIECE_BYTES`` (and at least a row) of some rows.
+
+    Args:
+        start: the first row.
+        stop: the row after the last.
+        row_bytes: bytes of a row.
+    """
+    step = max(1, PIECE_BYTES // max(1, row_bytes))
+    for first in range(start, stop, step):
+        yield first, min(first + step, stop)
+
+
+def bytes_a_row(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    """Bytes of one row of a column of that type and shape, rows first."""
+    return dtype.itemsize * math.prod(shape[1:])
 
 
 def attribute_digests(attributes: Mapping[str, str | int]) -> str:

@@ -49,7 +49,7 @@ class Column:
 
     Args:
         dtype: NumPy type of the values; None for labels, whose type and shape the label space tells.
-        axes: names of the axes after the rows, of columns that hold no labels.
+        axes: names of the axes after the rows, of columns that hold no labels; a number is the only length allowed.
         minimum: smallest value allowed, or None.
         maximum: largest value allowed, or None.
     """
@@ -62,12 +62,17 @@ class Column:
 
 COLUMNS: dict[str, Column] = {
     "accepted": Column("|u1", maximum=1),
+    "box": Column("<i8", ("4",), minimum=0),
+    "coefficient": Column("<f4", minimum=0, maximum=1),
     "condition": Column(None),
     "density_ratio": Column("<f4", minimum=0),
+    "first": Column("<i8", minimum=0),
     "images": Column("|u1", ("C", "H", "W")),
     "labels": Column(None),
     "negative": Column("<i8", ("Q",), minimum=0),
+    "other_labels": Column(None),
     "positive": Column("<i8", ("P",), minimum=0),
+    "second": Column("<i8", minimum=0),
     "seed": Column("<u8"),
     "source_row": Column("<i8", minimum=0),
     "split": Column("|u1", maximum=2),
@@ -84,6 +89,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "draws": ("condition", "seed", "density_ratio", "accepted"),
     "examples": ("images", "condition", "seed", "density_ratio", "accepted"),
     "groups": ("positive", "negative"),
+    "mixed": ("images", "labels", "other_labels", "coefficient", "first", "second"),
+    "mixes": ("first", "second", "coefficient", "box"),
     "samples": ("images", "labels", "seed"),
     "synthetic": (
         "images",
@@ -144,6 +151,10 @@ def check_layout(kind: str, label_space: LabelSpace, layout: Layout, where: str)
         else:
             wanted, axes = np.dtype(column.dtype), column.axes
             fits = len(shape) == 1 + len(axes) and 0 not in shape[1:]
+            # An axis that is a number must have that length; any other name stands for any length.
+            fits = fits and all(
+                axis == str(length) for axis, length in zip(axes, shape[1:], strict=True) if axis.isdigit()
+            )
         if dtype != wanted or not fits:
             got = f"big-endian {dtype.name}" if dtype.str.startswith(">") else dtype.name
             written = ", ".join(("N", *axes)) + ("" if axes else ",")

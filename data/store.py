@@ -239,6 +239,7 @@ class Store:
                         shutil.rmtree(folder)
                 resumed = work.is_dir() and any(path.is_file() for path in work.rglob("*"))
                 if not (work / MANIFEST).is_file():
+                    _remove_leftovers(work)
                     started = time.monotonic()
                     workspace = Workspace(work, resumed=resumed, **(workspace_options or {}))
                     try:
@@ -250,8 +251,7 @@ class Store:
                         raise StageError(f"{stage} failed ({in_one_line(error)}).") from error
                     seconds = time.monotonic() - started
                     workspace.clear_state()
-                    for leftover in work.rglob("*.tmp"):  # of a write that a kill cut off
-                        leftover.unlink()
+                    _remove_leftovers(work)
                     write_json(work / MANIFEST, self._manifest(request, work, metrics, seconds, device))
                 self._commit(work, folder)
         except PermissionError as error:
@@ -299,6 +299,12 @@ class Store:
         os.rename(work, folder)
         fsync_folder(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove_leftovers(work: Path) -> None:
+    """Removes what a kill cut off while it was written; nobody else writes here."""
+    for leftover in work.rglob("*.tmp"):
+        leftover.unlink()
 
 
 def _about(error: OSError, root: Path) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +10,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from data.digests import ContentDigest, attribute_digests, block_digest
+from data.checking import SPDX
+from data.digests import BlockDigest, ContentDigest, attribute_digests, bytes_a_row, pieces
 from data.errors import DataError
-from data.files import replace_durably
+from data.hdf5_writing import Sink, writing_beside
+from data.json_objects import ATTRIBUTE_BYTES, parse_object
 from data.labels import LabelSpace
 from data.random import derive_seed, row_seeds
 from data.reading import Selected, open_set, release_pages, verify_set
@@ -35,9 +35,9 @@ from data.schema import (
 Columns = Mapping[str, npt.NDArray[Any] | Selected]
 
 _ALIGNMENT_BYTES = 4096
-#: Rows taken at a time: a row here and there brings the pages around it into memory, too.
-_ROWS_A_TAKE = 512
-_SPDX = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:() -]*")
+#: Rows and bytes taken at a time: a row here and there brings the pages around it into memory, too, up to 2 MiB where
+#: the system keeps files in large ones.
+_ROWS_A_TAKE, _BYTES_A_TAKE = 64, 1 << 23
 
 
 def shuffled_order(count: int, shuffle_seed: int) -> npt.NDArray[np.int64]:
@@ -63,8 +63,8 @@ def write_set(
     Args:
         path: the file to write.
         columns: arrays by name, rows first, of exactly the type and shape that ``COLUMNS`` tells; no more than a block
-            of rows is copied at a time, so that columns over a memory map, and ``Selected`` rows of them, are never
-            held whole.
+            of rows, nor ``PIECE_BYTES``, is copied at a time, so that columns over a memory map, and ``Selected`` rows
+            of them, are never held whole.
         kind: what the set is, a key of ``KINDS``.
         label_space: what its labels mean.
         provenance: how it was made, JSON-ready; no times and no paths, so that equal inputs give equal bytes.
@@ -77,7 +77,7 @@ def write_set(
     Raises:
         DataError: if the columns are not those of the kind, or the file cannot be written.
     """
-    return _write(path, [columns], kind, label_space, provenance, license, shuffle_seed)
+    return write_parts(path, [columns], kind, label_space, provenance, license, shuffle_seed)
 
 
 def consolidate(
@@ -90,7 +90,7 @@ def consolidate(
     license: str,
     shuffle_seed: int | None,
 ) -> str:
-    """Joins part files, in the order given, into one set; holds one block of rows in memory at a time.
+    """Joins part files, in the order given, into one set; holds ``PIECE_BYTES`` of rows in memory at a time.
 
     Every part is verified first, so that a damaged one does not get new digests.
 
@@ -125,10 +125,10 @@ def consolidate(
                     f"{part}: {name} must be as in the first part, rows of shape {there}, got {here}; make it again."
                 )
         opened.append(found.columns)
-    return _write(path, opened, kind, label_space, provenance, license, shuffle_seed)
+    return write_parts(path, opened, kind, label_space, provenance, license, shuffle_seed)
 
 
-def _write(
+def write_parts(
     path: Path,
     parts: Sequence[Columns],
     kind: str,
@@ -137,40 +137,52 @@ def _write(
     license: str,
     shuffle_seed: int | None,
 ) -> str:
+    """Writes the rows of several groups of columns, one after another, as one set; see ``write_set``.
+
+    Args:
+        path: the file to write.
+        parts: at least one, all with the same columns, and rows of the same shape.
+        kind: as there.
+        label_space: as there.
+        provenance: as there.
+        license: as there.
+        shuffle_seed: as there; shuffles the rows of all parts.
+
+    Returns:
+        The content digest of the set.
+
+    Raises:
+        DataError: as ``write_set``.
+    """
     counts = [check_layout(kind, label_space, _layout_of(part), str(path)) for part in parts]
     starts = np.concatenate([[0], np.cumsum(counts)])
     rows = int(starts[-1])
     order = np.arange(rows) if shuffle_seed is None else shuffled_order(rows, shuffle_seed)
     layout = {name: (dtype, (rows, *shape[1:])) for name, (dtype, shape) in _layout_of(parts[0]).items()}
     attributes = _attributes(path, kind, label_space, provenance, license)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        temporary.unlink(missing_ok=True)
-        with h5py.File(
-            temporary,
-            "x",
+    with (
+        writing_beside(path) as sink,
+        h5py.File(
+            sink,
+            "w",
             libver=("v108", "v108"),
             alignment_threshold=1,
             alignment_interval=_ALIGNMENT_BYTES,
-        ) as file:
-            attributes["content_sha256"] = _write_columns(file, layout, parts, starts, order, label_space, path)
-            attributes["attribute_digests"] = attribute_digests(attributes)
-            for name, value in sorted(attributes.items()):
-                if name != "complete":
-                    _write_attribute(file, name, value)
-            file.flush()
-            _write_attribute(file, "complete", attributes["complete"])
-        replace_durably(temporary, path)
-    except OSError as error:
-        raise DataError(f"{path}: the file cannot be written ({error}); make room or choose another folder.") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        ) as file,
+    ):
+        attributes["content_sha256"] = _write_columns(file, sink, layout, parts, starts, order, label_space, path)
+        attributes["attribute_digests"] = attribute_digests(attributes)
+        for name, value in sorted(attributes.items()):
+            if name != "complete":
+                _write_attribute(file, name, value)
+        file.flush()
+        _write_attribute(file, "complete", attributes["complete"])
     return str(attributes["content_sha256"])
 
 
 def _write_columns(
     file: h5py.File,
+    sink: Sink,
     layout: Layout,
     parts: Sequence[Columns],
     starts: npt.NDArray[np.int64],
@@ -184,12 +196,17 @@ def _write_columns(
         column = _create(file, name, dtype, shape)
         digests = np.empty((-(-shape[0] // BLOCK_ROWS), DIGEST_BYTES), np.uint8)
         content.begin(name, dtype, shape)
+        row_bytes = bytes_a_row(dtype, shape)
         for start, stop in blocks(shape[0]):
-            block = _gather([part[name] for part in parts], starts, order[start:stop])
-            check_values(name, block, label_space, f"{path}: {name} rows {start}..{stop - 1}")
-            column[start:stop] = block
-            content.update(block)
-            digests[start // BLOCK_ROWS] = block_digest(block)
+            digest = BlockDigest()
+            for first, last in pieces(start, stop, row_bytes):
+                rows = _gather([part[name] for part in parts], starts, order[first:last])
+                check_values(name, rows, label_space, f"{path}: {name} rows {first}..{last - 1}")
+                column[first:last] = rows
+                sink.check()
+                content.update(rows)
+                digest.update(rows)
+            digests[start // BLOCK_ROWS] = digest.digest()
         stored = _create(group, name, digests.dtype, digests.shape)
         if digests.size:
             stored[...] = digests
@@ -203,9 +220,10 @@ def _gather(
     block = np.empty((len(rows), *arrays[0].shape[1:]), arrays[0].dtype)
     sorting = np.argsort(rows, kind="stable")
     bounds = np.searchsorted(rows[sorting], starts)
+    step = max(1, min(_ROWS_A_TAKE, _BYTES_A_TAKE // max(1, bytes_a_row(block.dtype, block.shape))))
     for array, start, low, high in zip(arrays, starts, bounds[:-1], bounds[1:], strict=False):
-        for first in range(low, high, _ROWS_A_TAKE):
-            places = sorting[first : min(first + _ROWS_A_TAKE, high)]
+        for first in range(low, high, step):
+            places = sorting[first : min(first + step, high)]
             block[places] = array[rows[places] - start]
             release_pages(array)
     return block
@@ -225,18 +243,23 @@ def _create(group: h5py.Group, name: str, dtype: np.dtype[Any], shape: tuple[int
 def _attributes(
     path: Path, kind: str, label_space: LabelSpace, provenance: Mapping[str, Any], license: str
 ) -> dict[str, str | int]:
-    if not _SPDX.fullmatch(license):
+    if not SPDX.fullmatch(license):
         raise DataError(f"{path}: license must be an SPDX expression such as 'CC-BY-4.0', got {license!r}.")
     try:
         history = canonical_json(dict(provenance))
     except (TypeError, ValueError) as error:
         raise DataError(f"{path}: provenance must have a JSON form ({error}); leave out what has none.") from error
+    space = canonical_json(label_space.to_dict())
+    for name, text in (("label_space", space), ("provenance", history)):
+        if len(text) > ATTRIBUTE_BYTES:
+            raise DataError(f"{path}: {name} must have at most {ATTRIBUTE_BYTES} bytes, got {len(text)}; say less.")
+        parse_object(str(path), name, text)
     return {
         "block_rows": BLOCK_ROWS,
         "complete": 1,
         "format": FORMAT,
         "kind": kind,
-        "label_space": canonical_json(label_space.to_dict()),
+        "label_space": space,
         "license": license,
         "provenance": history,
         "schema_version": SCHEMA_VERSION,

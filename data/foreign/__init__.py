@@ -41,7 +41,7 @@ class ForeignSet:
     """
 
     path: Path
-    layout: Literal["stillhouse", "fake-h5", "folder"]
+    layout: Literal["stillhouse", "fake-h5", "published", "folder"]
     label_space: LabelSpace
     image_shape: tuple[int, int, int]
     labels: npt.NDArray[Any]
@@ -57,7 +57,7 @@ class ForeignSet:
 def open_foreign(
     path: Path | str, label_space: LabelSpace, image_shape: tuple[int, int, int], *, resize: bool = False
 ) -> ForeignSet:
-    """Opens a set made elsewhere: a set of ours, HDF5 with ``fake_images`` and ``fake_labels``, or a folder with a CSV.
+    """Opens a set made elsewhere: a set of ours, HDF5 in a layout of the papers, or a folder with a CSV.
 
     Args:
         path: the file or folder.
@@ -73,12 +73,18 @@ def open_foreign(
         from data.foreign.folder import open_folder
 
         return open_folder(path, label_space, image_shape, resize=resize)
-    from data.foreign.fake_h5 import open_fake_h5
-    from data.foreign.own import is_own, open_own
+    from data.foreign.fake_h5 import IMAGES, LABELS, open_fake_h5
+    from data.foreign.own import open_own
+    from data.foreign.published_set import open_published_set
+    from data.quarantine import Quarantine
+    from data.untrusted import is_stillhouse_set, list_arrays
 
-    if is_own(path):
-        return open_own(path, label_space, image_shape)
-    return open_fake_h5(path, label_space, image_shape)
+    with Quarantine() as quarantine:
+        if is_stillhouse_set(path, quarantine):
+            return open_own(path, label_space, image_shape, quarantine)
+        if {IMAGES, LABELS} & set(list_arrays(path, quarantine)):
+            return open_fake_h5(path, label_space, image_shape, quarantine)
+    return open_published_set(path, label_space, image_shape)
 
 
 def foreign_identity(path: Path | str) -> str:

@@ -6,50 +6,34 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from data.errors import DataError
-from data.files import check_regular
 from data.foreign import ForeignSet
 from data.foreign.labels import check_ranges
 from data.labels import LabelSpace
-from data.reading import ImageSet, open_set, verify_set
-from data.schema import FORMAT
+from data.quarantine import Quarantine
+from data.reading import ImageSet
 from data.splitting import TRAIN
+from data.untrusted import open_untrusted
 
 
-def is_own(path: Path) -> bool:
-    """Whether a file says that it is a set of this project's format; it is not checked further.
-
-    Raises:
-        DataError: if it is no readable HDF5 file.
-    """
-    check_regular(path)
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            return "format" in file.attrs and file.attrs["format"] in (FORMAT, FORMAT.encode())
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise DataError(
-            f"{path}: must be an HDF5 file, or a folder with a CSV ({str(error).partition(chr(10))[0]}); "
-            "give the set itself."
-        ) from error
-
-
-def open_own(path: Path, label_space: LabelSpace, image_shape: tuple[int, int, int]) -> ForeignSet:
+def open_own(
+    path: Path, label_space: LabelSpace, image_shape: tuple[int, int, int], quarantine: Quarantine | None = None
+) -> ForeignSet:
     """Opens a set with images and labels, every byte of it verified; of a real set the training rows only.
 
     Args:
         path: the file.
         label_space: what its labels must mean; ranges may differ as long as every label lies within.
         image_shape: (C, H, W) that its images must have.
+        quarantine: the process that opens it; None starts one.
 
     Raises:
         DataError: if it is damaged, or of another label space or shape.
     """
-    verify_set(path)
-    found = open_set(path)
+    found = open_untrusted(path, quarantine, verify=True)
     column = next((name for name in ("labels", "condition") if name in found.columns), None)
     if "images" not in found.columns or column is None:
         raise DataError(f"{path}: must hold images with labels, got a set of kind '{found.kind}'; give another set.")

@@ -60,6 +60,11 @@ def make_columns() -> Callable[..., dict[str, np.ndarray[Any, Any]]]:
             "view": rng.integers(0, 4, rows),
             "positive": rng.integers(0, rows, (rows, 2)),
             "negative": rng.integers(0, rows, (rows, 1)),
+            "first": rng.integers(0, rows, rows),
+            "second": rng.integers(0, rows, rows),
+            "coefficient": rng.uniform(size=rows).astype(np.float32),
+            "box": rng.integers(0, 4, (rows, 4)),
+            "other_labels": labels(),
         }
         return {name: columns[name] for name in names or columns}
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable
+import socket
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,24 @@ import pytest
 
 from data.digests import attribute_digests
 from data.errors import DataError
+from data.quarantine import Quarantine
 from data.reading import open_set, verify_set
-from data.schema import KINDS
+from data.schema import COLUMNS, KINDS
+from data.untrusted import open_untrusted, verify_untrusted
 from data.writing import write_set
 
 ROWS = 6
 
 
+@pytest.fixture(scope="module")
+def quarantine() -> Iterator[Quarantine]:
+    with Quarantine() as process:
+        yield process
+
+
 @pytest.fixture
 def path(tmp_path, class_space, make_columns) -> Path:
-    columns = make_columns(class_space, ROWS, *KINDS["candidates"])
+    columns = make_columns(class_space, ROWS, *KINDS["candidates"], "split", "source_row")
     settings: dict[str, Any] = {"label_space": class_space, "provenance": {}, "license": "MIT"}
     write_set(tmp_path / "s.h5", columns, kind="candidates", **settings)
     return tmp_path / "s.h5"
@@ -86,6 +96,42 @@ def compact(file: h5py.File) -> None:
     h5py.h5d.create(file.id, b"seed", h5py.h5t.STD_U64LE, h5py.h5s.create_simple((ROWS,)), properties)
 
 
+def dangling(file: h5py.File) -> None:
+    del file["labels"]
+    file["labels"] = h5py.SoftLink("/nowhere")
+
+
+def loop(file: h5py.File) -> None:
+    del file["labels"]
+    file["labels"] = h5py.SoftLink("/labels")
+
+
+def circle(file: h5py.File) -> None:
+    file["digests/root"] = file["/"]
+
+
+def bitfield(file: h5py.File) -> None:
+    del file["split"]
+    h5py.h5d.create(file.id, b"split", h5py.h5t.STD_B8LE, h5py.h5s.create_simple((ROWS,)))
+
+
+def array_type(file: h5py.File) -> None:
+    del file["seed"]
+    kind = h5py.h5t.array_create(h5py.h5t.STD_U64LE, (2,))
+    h5py.h5d.create(file.id, b"seed", kind, h5py.h5s.create_simple((ROWS,)))
+
+
+def large_attribute(file: h5py.File) -> None:
+    # Of this length it lies in a heap of its own.
+    set_attribute("provenance", b"{}", dtype=h5py.string_dtype("utf-8", (1 << 22) + 1))(file)
+
+
+def sixty_thousand(file: h5py.File) -> None:
+    kind, space = h5py.h5t.STD_U8LE, h5py.h5s.create(h5py.h5s.SCALAR)
+    for number in range(60_000):
+        h5py.h5a.create(file.id, b"a%d" % number, kind, space)
+
+
 def nan(file: h5py.File) -> None:
     file["density_ratio"][3] = np.nan
 
@@ -146,7 +192,10 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], Any], str]] = {
     "missing digests": (lambda f: f.__delitem__("digests"), "digests must have one data set for each column"),
     "short digest": (lambda f: replace(f, "digests/seed", data=np.zeros((1, 8), "u1")), "digests/seed must be uint8"),
     "extra column": (lambda f: f.create_dataset("colour", data=1), "'colour' is not part of the format"),
-    "many groups": (lambda f: [f.create_group(f"g{i}") for i in range(50)], "must have at most 14 members"),
+    "many groups": (
+        lambda f: [f.create_group(f"g{i}") for i in range(50)],
+        f"must have at most {len(COLUMNS) + 1} members",
+    ),
     "rows": (lambda f: replace(f, "seed", data=np.zeros(ROWS - 1, "u8")), "same number of rows"),
     "group": (group_for_column, "images must be a data set"),
     "type": (type_for_group, "digests must be a group"),
@@ -176,18 +225,57 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], Any], str]] = {
     "axis field": (text("label_space", b'{"kind": "vector", "axes": [{"low": 1}]}'), "unknown or missing field"),
     "axis text": (text("label_space", b'{"kind": "vector", "axes": ["name"]}'), "must be a label space"),
     "axis range": (text("label_space", b'{"kind": "scalar", "maximum": "x"}'), "must be a label space"),
-    "axis list": (text("label_space", b'{"kind": "scalar", "maximum": [1, 2]}'), "cannot be read"),
+    "axis list": (text("label_space", b'{"kind": "scalar", "maximum": [1, 2]}'), "must be a label space"),
+    "names of letters": (text("label_space", b'{"kind":"class","names":"abc"}'), "must have lists of names and axes"),
+    "range of truths": (
+        text("label_space", b'{"kind":"scalar","maximum":true,"minimum":false}'),
+        "must have ranges of numbers",
+    ),
+    "endless range": (
+        text("label_space", b'{"kind":"scalar","maximum":1.7e308,"minimum":-1.7e308}'),
+        "must have a finite range with minimum < maximum",
+    ),
+    "half a character": (text("provenance", rb'{"a":"\ud800"}'), "must have whole characters and no NUL"),
+    "no license": (text("license", b" "), "attribute license must be an SPDX expression, got ' '"),
+    "license of lines": (
+        text("license", b"MIT\n\x1b[2J"),
+        r"attribute license must be an SPDX expression, got 'MIT\\n",
+    ),
+    "no digest": (text("content_sha256", b"0" * 63 + b"\n"), "attribute content_sha256 must be 64 hexadecimal digits"),
+    "60,000 attributes": (sixty_thousand, "must have at most 64 attributes, got 60010"),
     "one axis": (text("label_space", b'{"kind": "vector", "axes": [{"name": "a"}]}'), "at least 2 axes, got 1"),
     "another space": (
         text("label_space", b'{"kind": "vector", "axes": [{"name": "a"}, {"name": "b"}]}'),
         r"condition must be float32 \(N, 2\), got int64 \(6,\)",
     ),
+    "dangling link": (dangling, "labels is a link to another place"),
+    "link to itself": (loop, "labels is a link to another place"),
+    "groups in a circle": (circle, "'digests/root' is not part of the format"),
+    "enum": (lambda f: replace(f, "split", data=np.zeros(ROWS, bool)), "split must be of a plain"),
+    "bitfield": (bitfield, "split must be of a plain"),
+    "array type": (array_type, "seed must be of a plain"),
+    "half float": (lambda f: replace(f, "density_ratio", data=np.zeros(ROWS, "f2")), "density_ratio must be of a pl"),
+    "20,000 groups": (lambda f: [f.create_group(f"g{i}") for i in range(20_000)], "must have at most"),
+    "name without UTF-8": (lambda f: h5py.h5g.create(f.id, b"\xff\xfe"), "cannot be read as HDF5"),
+    "name that steers a terminal": (lambda f: f.create_group("\x1b[2J\n"), r"'\\x1b\[2J\\n' is not part"),
+    "index": (lambda f: f["source_row"].__setitem__(0, -1), r"source_row rows 0\.\.5: values must be at least 0"),
+    "minus": (lambda f: f["density_ratio"].__setitem__(2, -0.5), "values must be at least 0, got -0.5"),
+    "split": (lambda f: f["split"].__setitem__(1, 3), "values must be at most 2, got 3"),
+    "endless score": (lambda f: f["teacher_error"].__setitem__(1, np.inf), "values must be finite"),
+    "large attribute": (large_attribute, "must have at most 4194304 bytes, got 4194305"),
+    "opaque attribute": (lambda f: f.attrs.create("license", np.void(bytes(100))), "license must be one string of fix"),
+    "NaN in JSON": (text("provenance", b'{"a":NaN}'), "must be JSON .numbers must be finite, got NaN"),
+    "endless number": (text("provenance", b'{"a":1e999}'), "must be JSON .numbers must be finite, got 1e999"),
+    "digits": (text("provenance", b'{"a":' + b"9" * 5000 + b"}"), "attribute provenance must be JSON"),
+    "same name twice": (text("provenance", b'{"a":1,"a":2}'), "must be JSON .a name stands twice in one object"),
+    "quite deep": (text("provenance", b'{"a":' + b"[" * 70 + b"]" * 70 + b"}"), "must be nested at most 64 deep"),
+    "text for a number": (text("complete", b"1"), "attribute complete must be one int64"),
     "no UTF-8": (lambda f: f.attrs.create("kind", b"\xff", dtype=h5py.string_dtype("utf-8", 1)), "cannot be read"),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_hdf5_is_refused(path, name):
+def test_hostile_hdf5_is_refused_in_this_process_and_in_a_child(path, name, quarantine):
     change, match = HOSTILE[name]
     with h5py.File(path, "r+") as file:
         change(file)
@@ -197,6 +285,10 @@ def test_hostile_hdf5_is_refused(path, name):
     assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match=match):
         verify_set(path)
+    for read in (open_untrusted, verify_untrusted):
+        with pytest.raises(DataError, match=match) as apart:
+            read(path, quarantine)
+        assert str(apart.value) == str(caught.value)
 
 
 def fifo(path: Path) -> None:
@@ -208,9 +300,24 @@ def symlink(path: Path) -> None:
     path.symlink_to("real.h5")
 
 
+def archive(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("images.npy", bytes(1000))
+
+
+def socket_file(path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
+    with socket.socket(socket.AF_UNIX) as made:
+        # A path of some length cannot be bound.
+        made.bind(f"/proc/self/fd/{folder}/{path.name}")
+    os.close(folder)
+
+
 NO_HDF5: dict[str, tuple[Callable[[Path], Any], str]] = {
     "pickle": (lambda p: p.write_bytes(pickle.dumps({"images": [1]})), "cannot be read as HDF5"),
     "text": (lambda p: p.write_text("images,labels\n" * 1000), "cannot be read as HDF5"),
+    "zip": (archive, "cannot be read as HDF5"),
+    "socket": (socket_file, "must be a regular file"),
     "random": (lambda p: p.write_bytes(np.random.default_rng(0).bytes(10_000)), "cannot be read as HDF5"),
     "empty": (lambda p: p.touch(), "cannot be read as HDF5"),
     "fifo": (fifo, "must be a regular file"),
@@ -221,11 +328,13 @@ NO_HDF5: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", NO_HDF5)
-def test_what_is_no_hdf5_is_refused(tmp_path, name):
+def test_what_is_no_hdf5_is_refused(tmp_path, name, quarantine):
     make, match = NO_HDF5[name]
     make(tmp_path / "x.h5")
     with pytest.raises(DataError, match=match):
         open_set(tmp_path / "x.h5")
+    with pytest.raises(DataError, match=match):
+        open_untrusted(tmp_path / "x.h5", quarantine)
 
 
 def test_any_other_hdf5_is_refused(tmp_path):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import pickle
 import random
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from data.digests import attribute_digests
 from data.errors import DataError
-from data.reading import ImageSet, Selected, describe_set, open_set, release_pages, verify_set
+from data.reading import ImageSet, Selected, open_set, release_pages, verify_set
 from data.schema import ATTRIBUTES, KINDS
 from data.writing import write_set
 
@@ -150,54 +149,6 @@ def test_verify_counts(path):
         "blocks": 8,
         "bytes": 5000 * (12 + 8 + 8 + 1),
         "content_sha256": found.content_sha256,
-    }
-
-
-def test_describe_tells_a_stranger_what_is_there(path, class_space):
-    labels = open_set(path).columns["labels"]
-    told = describe_set(str(path))
-    assert json.loads(json.dumps(told)) == told
-    assert told["columns"]["images"] == {"dtype": "uint8", "shape": [5000, 1, 3, 4], "bytes": 60_000}
-    assert told["labels"] == {"labels": {name: int(sum(labels == i)) for i, name in enumerate(("cat", "dog", "bird"))}}
-    assert told["label_space"] == class_space.to_dict()
-    assert (told["kind"], told["rows"], told["license"]) == ("real", 5000, "CC0-1.0")
-
-
-@pytest.mark.parametrize("rows", [0, 7])
-def test_describe_tells_the_range_of_a_scalar(tmp_path, make_columns, rows):
-    from data.labels import LabelSpace
-
-    space = LabelSpace("scalar", name="yaw", unit="degree", minimum=0, maximum=90)
-    columns = make_columns(space, rows, *KINDS["draws"])
-    write_set(tmp_path / "d.h5", columns, kind="draws", label_space=space, **META)
-    values = columns["condition"].tolist()
-    wanted = {"minimum": min(values), "maximum": max(values)} if rows else {}
-    assert describe_set(tmp_path / "d.h5")["labels"] == {"condition": wanted}
-
-
-def test_describe_tells_the_range_of_every_axis(tmp_path, make_columns, spaces):
-    columns = make_columns(spaces["vector"], 9, *KINDS["draws"])
-    write_set(tmp_path / "d.h5", columns, kind="draws", label_space=spaces["vector"], **META)
-    told = describe_set(tmp_path / "d.h5")
-    assert json.loads(json.dumps(told)) == told
-    assert told["columns"]["condition"] == {"dtype": "float32", "shape": [9, 2], "bytes": 72}
-    rows = columns["condition"].tolist()
-    yaws, shifts = [yaw for yaw, _ in rows], [shift for _, shift in rows]
-    assert told["labels"]["condition"] == {
-        "yaw": {"minimum": min(yaws), "maximum": max(yaws)},
-        "shift": {"minimum": min(shifts), "maximum": max(shifts)},
-    }
-
-
-def test_describe_tells_the_rows_and_the_range_of_every_class(tmp_path, make_columns, spaces):
-    space = spaces["class+scalar"]
-    columns = make_columns(space, 6, *KINDS["draws"])
-    columns["condition"] = np.array([[0, 12], [2, 30], [0, 11], [0, 50], [2, 20], [0, 12]], np.float32)
-    write_set(tmp_path / "d.h5", columns, kind="draws", label_space=space, **META)
-    assert describe_set(tmp_path / "d.h5")["labels"]["condition"] == {
-        "cat": {"rows": 4, "minimum": 11.0, "maximum": 50.0},
-        "dog": {"rows": 0},
-        "bird": {"rows": 2, "minimum": 20.0, "maximum": 30.0},
     }
 
 

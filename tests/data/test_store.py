@@ -201,3 +201,15 @@ def test_manifest_records_what_was_asked(tmp_path):
     assert manifest["inputs"] == {"real": "a" * 64}
     assert (manifest["seed"], manifest["device"], manifest["recipe_version"]) == (5, "cuda:1", 1)
     assert "torch" in manifest["packages"]
+
+
+def test_what_a_killed_writer_left_in_the_work_folder_goes_before_the_stage_runs(tmp_path):
+    store = Store(tmp_path)
+    request = Request("prepare", 1, {}, {})
+    work = store.folder("prepare", request.fingerprint).with_name(f"{request.fingerprint}.work")
+    (work / ".state").mkdir(parents=True)
+    (work / "real.h5.0123456789ab.tmp").write_bytes(b"half")
+    (work / ".state" / "images-0.h5.tmp").write_bytes(b"half")
+    seen = []
+    store.build(request, lambda workspace: seen.extend(workspace.folder.rglob("*.tmp")) or {})
+    assert not seen
