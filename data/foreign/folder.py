@@ -10,7 +10,7 @@ import numpy.typing as npt
 from data.foreign import UNKNOWN_LICENSE, ForeignSet
 from data.foreign.labels import labels_from_texts, seeds_from
 from data.foreign.listing import read_listing
-from data.image_files import read_image_file
+from data.image_files import FOREIGN_FORMATS, read_image_files
 from data.labels import LabelSpace
 
 
@@ -29,7 +29,19 @@ def open_folder(
         DataError: if the CSV is no such table, or a file is missing or not in the folder.
     """
     listing = read_listing(folder)
-    paths = listing.paths
+    paths, names = listing.paths, listing.names
+
+    def read(start: int, stop: int) -> npt.NDArray[np.uint8]:
+        return read_image_files(
+            paths[start:stop],
+            image_shape,
+            fit="stretch" if resize else "exact",
+            where=str(folder),
+            names=names[start:stop],
+            formats=FOREIGN_FORMATS,
+            remedy=f"replace them, {'' if resize else 'set candidates.resize to true, '}or leave their rows out",
+        )
+
     return ForeignSet(
         path=folder,
         layout="folder",
@@ -38,19 +50,5 @@ def open_folder(
         labels=labels_from_texts(listing.columns, label_space, str(listing.path)),
         seeds=seeds_from(listing.columns.get("seed"), len(paths), str(listing.path)),
         license=UNKNOWN_LICENSE,
-        read=lambda start, stop: read_pictures(paths[start:stop], image_shape, resize=resize),
+        read=read,
     )
-
-
-def read_pictures(paths: list[Path], image_shape: tuple[int, int, int], *, resize: bool) -> npt.NDArray[np.uint8]:
-    """Reads image files, uint8 (n, C, H, W).
-
-    Raises:
-        DataError: naming the file that is damaged, of another size, or of a kind that does not fit.
-    """
-    images = np.empty((len(paths), *image_shape), np.uint8)
-    for place, path in enumerate(paths):
-        images[place] = read_image_file(
-            path, image_shape, resize=resize, resize_option="set candidates.resize to true", leave_out="its row"
-        )
-    return images

@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import DataError
+from data.faults import Fault as Fault
 from data.labels import LabelSpace
 from data.registry import Registry
 
-EITHER_POOL, TRAINING_POOL, TEST_POOL = 0, 1, 2
+#: What a row may serve for, see ``Source.pool``.
+EITHER_POOL, TRAINING_POOL, TEST_POOL, VALIDATION_POOL = 0, 1, 2, 3
 
 
 class Source(Protocol):
@@ -51,16 +53,45 @@ class Source(Protocol):
         ...
 
     def pool(self) -> npt.NDArray[np.uint8]:
-        """What each row may serve for, shape (N,): 0 training or test, 1 only training or validation, 2 only test."""
+        """What each row may serve for, shape (N,).
+
+        0 anything, 1 only training or validation, 2 only test, 3 only validation. Where rows of 3 (of 2) exist, no
+        other row is taken for validation (for the test).
+        """
         ...
 
     def images(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
         """The images of ``rows``, in that order, shape (n, C, H, W).
 
         Raises:
+            UnreadableImages: naming all of them that cannot be read.
             DataError: if a row lies outside the data set.
         """
         ...
+
+
+def skipped(source: Source) -> tuple[Fault, ...]:
+    """Files that a source leaves out because its options say so; they have no rows. None for most sources.
+
+    A source that can leave files out has a method ``skipped()``. It reads every file.
+    """
+    found: tuple[Fault, ...] = getattr(source, "skipped", tuple)()
+    return found
+
+
+def notes(source: Source) -> tuple[str, ...]:
+    """What a person should know of how a source was understood, one sentence each; none for most sources.
+
+    A source that guesses, or overlooks files, has a method ``notes()``.
+    """
+    found: tuple[str, ...] = getattr(source, "notes", tuple)()
+    return found
+
+
+def row_names(source: Source, rows: npt.NDArray[np.integer]) -> list[str]:
+    """What a person finds rows by: files where a source has them (it then has a method ``row_names``), else numbers."""
+    tell: Callable[[npt.NDArray[np.integer]], list[str]] | None = getattr(source, "row_names", None)
+    return [f"row {row}" for row in rows.tolist()] if tell is None else tell(rows)
 
 
 sources: Registry[Callable[..., Source]] = Registry("source", "data.sources")

@@ -5,7 +5,7 @@ import pytest
 
 from data.errors import DataError
 from data.labels import Axis, LabelSpace
-from data.splitting import TEST, TRAIN, VALIDATION, split_rows
+from data.splitting import TEST, TRAIN, VALIDATION, left_out, split_rows
 
 CLASSES = LabelSpace("class", ("a", "b", "c"))
 ANGLE = LabelSpace("scalar", minimum=0, maximum=90)
@@ -106,3 +106,78 @@ def test_a_class_with_a_value_is_stratified_by_class_and_limited_by_both():
 def test_impossible_splits_are_refused(changes, sentence):
     with pytest.raises(DataError, match=sentence):
         split(np.arange(300) % 3, **changes)
+
+
+def test_rows_for_validation_alone_are_the_validation():
+    labels = np.arange(300) % 3
+    pool = np.repeat(np.array([1, 3, 2], np.uint8), [200, 60, 40])
+    parts = split(labels, pool)
+    assert sorted(parts[TEST]) == list(range(260, 300))
+    assert len(parts[VALIDATION]) == 30
+    assert set(parts[VALIDATION]) < set(range(200, 260))
+    # No training image is given up for the validation, and no validation image left over trains.
+    assert sorted(parts[TRAIN]) == list(range(200))
+    with pytest.raises(DataError, match=r"validation split must have 61 .* 60 left for it; set prepare\.validation_im"):
+        split(labels, pool, validation_images=61)
+    # Without rows for the test, it comes out of the open ones, a third of them.
+    parts = split(labels, np.where(np.arange(300) < 240, 0, 3).astype(np.uint8))
+    assert len(parts[TEST]) == 80
+    assert max(parts[TEST].max(), parts[TRAIN].max()) < 240 <= parts[VALIDATION].min()
+
+
+def counts_of(labels, parts, classes):
+    return {part: np.bincount(labels[rows], minlength=classes).tolist() for part, rows in parts.items()}
+
+
+def test_classes_of_unequal_size_are_split_by_their_share():
+    space = LabelSpace("class", ("a", "b", "c", "d", "e"))
+    labels = np.repeat(np.arange(5), [500, 400, 300, 200, 50])
+    found = counts_of(labels, split(labels, space=space, validation_images=None), 5)
+    # 483 of 1,450 test: 166.55, 133.24, 99.93, 66.62 and 16.66, the remainders to c, e and d, then a.
+    assert found[TEST] == [166, 133, 100, 67, 17]
+    # A tenth of the 967 others.
+    assert sum(found[VALIDATION]) == 96
+    assert found[VALIDATION] == [33, 27, 20, 13, 3]
+    assert found[TRAIN] == [301, 240, 180, 120, 30]
+
+
+@pytest.mark.parametrize("counts", [[1000, 20], [50, 2, 2], [5, 1], [3, 3, 3], [9000, 1, 1, 1]])
+def test_every_class_keeps_a_training_image(counts):
+    space = LabelSpace("class", tuple(map(str, range(len(counts)))))
+    labels = np.repeat(np.arange(len(counts)), counts)
+    for validation in (None, 1, 2):
+        found = counts_of(labels, split(labels, space=space, validation_images=validation), len(counts))
+        assert min(found[TRAIN]) >= 1
+        assert sum(found[TEST]) == sum(counts) // 3
+    if sum(counts) > 1000:
+        assert min(counts_of(labels, split(labels, space=space), len(counts))[TRAIN]) >= 1
+
+
+def test_nearly_equal_classes_are_split_evenly():
+    labels = np.repeat(np.arange(3), [174, 180, 183])
+    found = counts_of(labels, split(labels, test_images=300, validation_images=60), 3)
+    assert (found[TEST], found[VALIDATION]) == ([100] * 3, [20] * 3)
+
+
+def test_unset_validation_takes_what_is_reserved_or_a_tenth():
+    labels = np.arange(9000) % 3
+    pool = np.repeat(np.array([1, 3, 2], np.uint8), [7000, 1500, 500])
+    assert len(split(labels, pool, validation_images=None)[VALIDATION]) == 1500
+    assert len(split(labels, validation_images=None)[VALIDATION]) == 300
+    assert len(split(labels[:120], validation_images=None)[VALIDATION]) == 8
+    assert len(split(labels[:9], validation_images=None)[VALIDATION]) == 1
+
+
+def test_reserved_rows_that_a_number_leaves_out_are_told():
+    pool = np.repeat(np.array([1, 3, 2], np.uint8), [200, 60, 40])
+    rows = np.r_[np.arange(230), np.arange(260, 300)]
+    (told,) = left_out(pool, rows, 30, None)
+    assert "30 of the 60 validation images of the source are not used, as prepare.validation_images is 30" in told
+    assert left_out(pool, np.arange(300), None, None) == ()
+
+
+def test_what_a_poor_class_lacks_is_told_without_options_that_are_unset():
+    labels = np.arange(300) % 3
+    pool = np.where(labels == 2, 2, 0).astype(np.uint8)
+    with pytest.raises(DataError, match=r"class 'c' must have 1 training images, got 0; try a smaller prepare\.valid"):
+        split(labels, pool)

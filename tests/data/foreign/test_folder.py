@@ -82,7 +82,7 @@ def test_grey_and_coloured_images_become_what_the_source_has(tmp_path, mode, suf
 def test_other_sizes_are_refused_unless_resizing_is_asked_for(tmp_path):
     make_folder(tmp_path / "set", "file,label\n0.png,0\n1.png,0\n")
     found = open_foreign(tmp_path / "set", CLASSES, (3, 8, 8))
-    with pytest.raises(DataError, match=r"0\.png: must be 8 x 8 pixels, got 4 x 6; resize it"):
+    with pytest.raises(DataError, match=r"0\.png \(must be 8 x 8 pixels, got 4 x 6\); .*resize to true"):
         found.read(0, 1)
     resized = open_foreign(tmp_path / "set", CLASSES, (3, 8, 8), resize=True).read(0, 2)
     assert resized.shape == (2, 3, 8, 8)
@@ -140,6 +140,10 @@ def png(width, height, body, depth=8, colour=2):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
 
 
+#: A whole image, of a format that is not read from elsewhere.
+BMP = b"BM" + struct.pack("<IIIIiiHHIIiiII", 58, 0, 54, 40, 1, 1, 1, 24, 0, 4, 0, 0, 0, 0) + bytes(4)
+
+
 def cut(content):
     return content[: len(content) * 2 // 3]
 
@@ -147,13 +151,15 @@ def cut(content):
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (cut, "must be a whole PNG or JPEG image"),
-        (lambda content: b"not an image", "must be a whole PNG or JPEG image"),
-        (lambda content: b"GIF89a" + content, "must be a whole PNG or JPEG image"),
-        (lambda content: png(9000, 9000, b""), "must have at most 67108864 pixels"),
-        (lambda content: png(60_000, 60_000, b""), "must be a whole PNG or JPEG image"),
-        (lambda content: png(4, 6, bytes(6 * 9), depth=16, colour=0), "must be grey or RGB with 8 bits"),
-        (lambda content: png(4, 6, bytes(6 * 17), colour=6), "must not be transparent"),
+        (cut, "truncated"),
+        (lambda content: b"not an image", "no image that can be read"),
+        (lambda content: b"GIF89a" + content, "no image that can be read"),
+        (lambda content: BMP, "no image that can be read"),
+        (lambda content: png(9000, 9000, b""), "more than 67,108,864 pixels"),
+        (lambda content: png(60_000, 60_000, b""), "more than 67,108,864 pixels"),
+        (lambda content: png(4, 6, bytes(6 * 9), depth=16, colour=0), "more than 8 bits a channel"),
+        (lambda content: png(4, 6, bytes(6 * 25), depth=16, colour=2), "more than 8 bits a channel"),
+        (lambda content: png(4, 6, bytes(6 * 17), colour=6), "transparent"),
     ],
 )
 def test_damaged_huge_and_odd_images_are_named(tmp_path, make, sentence):
@@ -162,7 +168,7 @@ def test_damaged_huge_and_odd_images_are_named(tmp_path, make, sentence):
     path.write_bytes(make(path.read_bytes()))
     found = open_foreign(tmp_path / "set", CLASSES, COLOUR, resize=True)
     assert len(found.read(0, 1)) == 1
-    with pytest.raises(DataError, match=r"1\.png: " + sentence):
+    with pytest.raises(DataError, match=r"1 of 2 images cannot be read: 1\.png \(" + sentence):
         found.read(0, 2)
 
 

@@ -96,3 +96,47 @@ def test_identity_needs_nothing_heavy(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (b"stillhouse", "S10"),
+        (b"stillhouse", "S16"),
+        (b"stillhouse", "S60"),
+        (b"stillhouse 2", "S12"),
+        (b"Stillhouse", "S10"),
+        (b"stillhouse", h5py.string_dtype("utf-8", 11)),
+        ("stillhouse", h5py.string_dtype()),
+        (b"another", "S7"),
+        (None, None),
+    ],
+)
+def test_no_way_of_writing_the_format_leads_past_the_digests(tmp_path, value, kind):
+    path = tmp_path / "x.h5"
+    write(path, "real", split=np.repeat(np.uint8([0, 1, 2]), [1, 9, 10]))
+    with h5py.File(path, "a") as file:
+        # What another reader would take instead.
+        file["fake_images"], file["fake_labels"] = file["images"], file["labels"]
+        del file.attrs["format"]
+        if value is not None:
+            file.attrs.create("format", value, dtype=kind)
+    with pytest.raises(DataError, match=r"attribute format|is not part of the format"):
+        open_foreign(path, CLASSES, SHAPE)
+
+
+def test_a_format_padded_with_nul_is_still_verified(tmp_path):
+    path = tmp_path / "x.h5"
+    write(path, "real")
+    with h5py.File(path, "a") as file:
+        del file.attrs["format"]
+        file.attrs.create("format", b"stillhouse", dtype="S16")
+        place = file["images"].id.get_offset()
+    found = open_foreign(path, CLASSES, SHAPE)
+    # The training rows, with what the set says of itself.
+    assert (found.layout, found.license, len(found)) == ("stillhouse", "CC-BY-4.0", 7)
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"images rows 0\.\.19 is damaged"):
+        open_foreign(path, CLASSES, SHAPE)
