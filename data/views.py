@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from data.batches import shift_flip
 from data.random import derive_seed
 
 _GOLDEN = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as a signed number
@@ -58,21 +59,9 @@ def view_images(
         Images of the same shape and type.
     """
     numbers = view_numbers(rows, view, 3, seed)
-    height, width = images.shape[2:]
-    device = images.device
-    if shift_pixels:
-        places = 2 * shift_pixels + 1
-        padded = torch.nn.functional.pad(images, (shift_pixels,) * 4)
-        top, left = (_high_bits(numbers[:, axis]) % places for axis in (0, 1))
-        down = (top[:, None] + torch.arange(height, device=device))[:, None, :, None]
-        across = (left[:, None] + torch.arange(width, device=device))[:, None, None, :]
-        first = torch.arange(len(images), device=device)[:, None, None, None]
-        channels = torch.arange(images.shape[1], device=device)[None, :, None, None]
-        images = padded[first, channels, down, across]
-    if flip:
-        mirrored = (numbers[:, 2] < 0)[:, None, None, None]
-        images = torch.where(mirrored, images.flip(3), images)
-    return images
+    places = 2 * shift_pixels + 1
+    top, left = (_high_bits(numbers[:, axis]) % places for axis in (0, 1))
+    return shift_flip(images, shift_pixels, top, left, numbers[:, 2] < 0 if flip else None)
 
 
 def view_numbers(rows: torch.Tensor, view: int | torch.Tensor, count: int, seed: int) -> torch.Tensor:

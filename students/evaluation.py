@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -39,9 +39,24 @@ class Figure:
     of: str = ""
 
 
-def predict(
-    model: ImageModel, images: npt.NDArray[np.uint8], compute: Compute, batch_size: int = 256
-) -> npt.NDArray[np.float32]:
+class ImageRows(Protocol):
+    """Images uint8 (N, C, H, W) of which runs of rows can be taken: an array, or rows that are read or made then."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W)."""
+        ...
+
+    def __len__(self) -> int:
+        """N."""
+        ...
+
+    def __getitem__(self, rows: slice, /) -> npt.NDArray[Any]:
+        """Images of a run of rows."""
+        ...
+
+
+def predict(model: ImageModel, images: ImageRows, compute: Compute, batch_size: int = 256) -> npt.NDArray[np.float32]:
     """Outputs of the model in evaluation mode, on blocks of one fixed size.
 
     The last block is padded with zeros, so that a row's outputs do not depend on how many rows come with it.

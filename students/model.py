@@ -18,6 +18,7 @@ from data.errors import ConfigError, DataError
 from data.factories import check_trusted
 from data.files import write_json
 from data.labels import LabelSpace
+from data.reading import Selected, release_pages
 from students.methods import Features
 from students.networks import ImageShape, make_network
 from students.preprocessing import Preprocessing
@@ -87,7 +88,12 @@ class ImageModel(nn.Module):
 
     def standard_outputs(self, images: Tensor) -> Tensor:
         """What ``standardised`` makes of the outputs for images, straight from the network."""
-        normalised = (self.preprocess(images.float()) - self.pixel_mean[:, None, None]) / self.pixel_std[:, None, None]
+        mean, std = self.pixel_mean[:, None, None], self.pixel_std[:, None, None]
+        if images.is_floating_point() or not isinstance(self.preprocess, nn.Identity):
+            normalised = (self.preprocess(images.float()) - mean) / std
+        else:
+            # Bytes were just copied into floats, which nobody else holds: no need for two copies more.
+            normalised = images.float().sub_(mean).div_(std)
         outputs: Tensor = self.network(normalised)
         return outputs.float()
 
@@ -238,12 +244,12 @@ def build_model(
 
 
 def pixel_statistics(
-    images: npt.NDArray[np.uint8], rows_a_block: int = 4096
+    images: npt.NDArray[np.uint8] | Selected, rows_a_block: int = 4096
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Mean and standard deviation of each channel, in grey levels, read block by block so that memory stays flat.
 
     Args:
-        images: uint8 (N, C, H, W), N at least 1; may be a memory map.
+        images: uint8 (N, C, H, W), N at least 1; may be a memory map, or rows of one.
         rows_a_block: images read at a time.
 
     Returns:
@@ -255,6 +261,7 @@ def pixel_statistics(
         block = images[start : start + rows_a_block].astype(np.float64)
         total += block.sum(axis=(0, 2, 3))
         squares += np.square(block).sum(axis=(0, 2, 3))
+        release_pages(images)
     count = images.shape[0] * images.shape[2] * images.shape[3]
     mean = total / count
     return mean, np.sqrt(np.maximum(squares / count - mean**2, 0.0))

@@ -122,6 +122,8 @@ def _training(about: Mapping[str, Any]) -> dict[str, str]:
     }
     if about.get("data") == "real+synthetic":
         rows["synthetic images"] = "images of a generator trained on the same images, filtered by the teacher"
+    if about.get("data") == "real+mixed":
+        rows["mixed images"] = "pairs of the training images, blended or pasted together"
     for name, key in (("method", "method"), ("teacher", "teacher"), ("steps", "steps"), ("seed", "seed")):
         if about.get(key) not in (None, ""):
             rows[name] = str(about[key])

@@ -14,7 +14,9 @@ from data.compute import Compute
 from data.errors import ConfigError, DataError
 from students.evaluation import predict
 from students.methods import Recentring
+from students.mixed_images import MixedImages, images_of
 from students.model import ImageModel
+from students.rows import Images
 from students.training_data import DeviceBatches, TrainingData
 
 #: Rows of each part by which outputs are re-centred for a validation, evenly spaced.
@@ -42,15 +44,15 @@ class Recentred:
         self, rule: Recentring, data: TrainingData, batches: DeviceBatches, weights: Sequence[float], compute: Compute
     ) -> None:
         self._rule, self._weights, self._compute = rule, list(weights), compute
-        self._images: list[npt.NDArray[np.uint8]] = []
+        self._images: list[Images | MixedImages] = []
         self._some: list[npt.NDArray[np.int64]] = []
         self._targets: list[tuple[Tensor, Tensor]] = []
         for part, rows in enumerate(data.parts):
             labels, teacher = batches.targets(part)
             if teacher is None:
                 raise DataError("training rows must have teacher outputs where outputs are re-centred, got none.")
-            count = len(rows.images)
-            self._images.append(rows.images)
+            count = len(rows)
+            self._images.append(images_of(rows))
             self._some.append(np.linspace(0, count - 1, min(count, ROWS_TO_VALIDATE)).astype(np.int64))
             self._targets.append((labels, teacher))
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from data.batches import Batches
+from data.block_order import BLOCK, batch_order, rows_of_block
+from data.digests import bytes_a_row
 from data.errors import ConfigError
 from data.recipes.groups import available_groups, sample_groups
+from data.row_order import BatchOrder
 from students.rows import Rows
 
 #: Distinct comparisons that are drawn before training, as in the release of comparative knowledge distillation.
@@ -81,20 +84,37 @@ class RowOrder:
         groups: sizes (p, q) of the groups that are compared; None where rows come singly.
         seed: makes the order, and the comparisons where the rows do not have them.
         name: of the part, for messages.
+        order: whether rows, or comparisons, are shuffled one by one ("rows") or in runs of consecutive ones ("blocks").
 
     Raises:
         ConfigError: if groups do not fit.
     """
 
-    def __init__(self, rows: Rows, count: int, groups: tuple[int, int] | None, seed: int, name: str) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        count: int,
+        groups: tuple[int, int] | None,
+        seed: int,
+        name: str,
+        order: Literal["rows", "blocks"] = "rows",
+    ) -> None:
         self._members: npt.NDArray[np.int64] | None = None
         #: How many rows the part has.
-        self.rows = len(rows.images)
+        self.rows = len(rows)
         items = self.rows
         if groups is not None:
             self._members = _comparisons(rows, groups, seed, name)
             items = len(self._members)
-        self._batches = Batches(items, count, seed)
+        # Only rows that come singly are read in runs, and held.
+        singly = groups is None and rows.mixes is None
+        length = rows_of_block(bytes_a_row(rows.images.dtype, rows.images.shape)) if singly else BLOCK
+        self._batches = batch_order(order, items, count, seed, length)
+
+    @property
+    def singly(self) -> BatchOrder | None:
+        """The order of the rows themselves; None where they come in comparisons."""
+        return self._batches if self._members is None else None
 
     def at(self, step: int) -> npt.NDArray[np.int64]:
         """Row numbers, int64."""
@@ -105,6 +125,11 @@ class RowOrder:
 def _comparisons(rows: Rows, groups: tuple[int, int], seed: int, name: str) -> npt.NDArray[np.int64]:
     """Members of all comparisons of a part, positive before negative, int64 (M, p + q)."""
     positive, negative = groups
+    if rows.mixes is not None:
+        raise ConfigError(
+            "distill.data 'real+mixed' must go with methods whose rows come singly, got one that compares groups; "
+            "try real or real+synthetic for it."
+        )
     given = rows.groups
     if given is None:
         available = available_groups(len(rows.images), positive, negative)

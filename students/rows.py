@@ -11,37 +11,55 @@ import numpy.typing as npt
 
 from data.errors import DataError
 from data.labels import LabelSpace
+from data.reading import Selected
+from data.recipes.mixes import Mixes
 from data.views import ViewRule
 from students.methods import ErrorStatistics
+
+#: uint8 (N, C, H, W): in memory, over a memory map, or rows of such an array that are read when they are asked for.
+Images = npt.NDArray[np.uint8] | Selected
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Images with their labels and, where a method needs them, the teacher's outputs.
+    """Images with their labels and, where a method needs them, the teacher's outputs; or mixes of such images.
 
     Args:
-        images: uint8 (N, C, H, W); may be a memory map.
-        labels: a column of the label space, N rows.
+        images: uint8 (N, C, H, W); may be a memory map, or ``Selected`` rows of one.
+        labels: of the images, a column of the label space, N rows.
         teacher_outputs: float32 (N, K) of the clean images, or (V, N, K) of V views of them; logits and then
-            predictions in the labels' own units.
+            predictions in the labels' own units. With mixes (M, K), of the mixed images.
         soft_labels: whether the teacher's probabilities (softmax of its logits) stand in for the classes of the
-            labels, in every method.
+            labels, in every method; of mixes its predictions for their values, too.
         views: how the teacher's views were made, where its outputs are of views.
         groups: comparisons for methods that compare groups: rows of the positive groups (M, p) and of the negative
             ones (M, q); unset draws them.
+        mixes: where it is set, the rows are its M mixed images. Their labels are those of ``images`` mixed by the
+            coefficients, or with ``soft_labels`` what the teacher says of the mixed images.
     """
 
-    images: npt.NDArray[np.uint8]
+    images: Images
     labels: npt.NDArray[Any]
     teacher_outputs: npt.NDArray[np.float32] | None = None
     soft_labels: bool = False
     views: ViewRule | None = None
     groups: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
+    mixes: Mixes | None = None
+
+    def __len__(self) -> int:
+        """Number of rows, or of mixed images."""
+        return len(self.images) if self.mixes is None else len(self.mixes)
+
+    def shown(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Rows of ``images`` that are needed for some rows: themselves, or all first ones of mixes, then all second."""
+        if self.mixes is None:
+            return places
+        return np.concatenate([self.mixes.first[places], self.mixes.second[places]])
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Real rows and, perhaps, synthetic ones."""
+    """Real rows and, perhaps, a second part: synthetic rows, or mixes of images."""
 
     real: Rows
     synthetic: Rows | None = None
@@ -50,6 +68,12 @@ class TrainingData:
     def parts(self) -> list[Rows]:
         """The rows that are there, the real ones first."""
         return [self.real] if self.synthetic is None else [self.real, self.synthetic]
+
+    @property
+    def names(self) -> list[str]:
+        """What the parts are called in errors, seeds and files: "real", and "synthetic" or "mixed"."""
+        second = [] if self.synthetic is None else ["synthetic" if self.synthetic.mixes is None else "mixed"]
+        return ["real", *second]
 
 
 def part_weights(shares: Sequence[int], synthetic_weight: float) -> list[float]:
@@ -105,15 +129,29 @@ def check_rows(
             f"{where}: labels must have shape {(count, *label_space.label_shape)}, got {rows.labels.shape}."
         )
     label_space.check(rows.labels, where)
-    if rows.soft_labels and not label_space.has_classes:
+    if rows.soft_labels and not label_space.has_classes and rows.mixes is None:
         raise DataError(f"{where}: soft labels must be of classes, got {label_space.kind} labels; try hard labels.")
+    if rows.mixes is not None:
+        _check_mixes(rows, rows.mixes, where)
     if teacher_outputs or rows.soft_labels:
         if rows.teacher_outputs is None:
             raise DataError(f"{where}: teacher outputs must be there for this method or these labels, got none.")
-        expected: tuple[int, ...] = (count, label_space.outputs)
+        expected: tuple[int, ...] = (len(rows), label_space.outputs)
         given = rows.teacher_outputs.shape
         if rows.views is not None:
             expected = (given[0] if len(given) == 3 else -1, *expected)
         if given != expected:
             views = "(V, N, K)" if rows.views is not None else str(expected)
             raise DataError(f"{where}: teacher outputs must have shape {views}, got {given}.")
+
+
+def _check_mixes(rows: Rows, mixes: Mixes, where: str) -> None:
+    if not len(mixes):
+        raise DataError(f"{where}: there must be at least one mixed image, got none.")
+    if rows.views is not None:
+        raise DataError(f"{where}: views must be of images themselves, got views of mixed ones; answer them clean.")
+    lowest, highest = (int(reduce([reduce(mixes.first), reduce(mixes.second)])) for reduce in (np.min, np.max))
+    if lowest < 0 or highest >= len(rows.images):
+        raise DataError(
+            f"{where}: mixes must be of rows 0..{len(rows.images) - 1}, got {lowest}..{highest}; make them anew."
+        )

@@ -22,6 +22,7 @@ from students.augmentation import Augmentation
 from students.averaging import WeightAverage
 from students.cost import multiply_adds
 from students.evaluation import figures, headlines, predict, score, selection_metric
+from students.image_memory import Memory
 from students.live import NetworkTeacher
 from students.methods import LIVE_NEEDS, Method, check_fits, fitting_methods, group_sizes, make_method, recentring_of
 from students.model import ImageModel, build_model, label_statistics, parameter_count, pixel_statistics, save_model
@@ -29,7 +30,7 @@ from students.nonfinite import FiniteGuard
 from students.objective import Objective, Trained, make_auxiliary
 from students.optimisation import Descent, Optimizer
 from students.recentring import Recentred, output_bias
-from students.rows import part_weights
+from students.rows import Images, part_weights
 from students.schedule import Schedule, check_milestones, learning_rate_at
 from students.selection import Selection
 from students.team import ALONE, Team
@@ -38,7 +39,7 @@ from students.training_data import DeviceBatches, Rows, TrainingData, check_rows
 
 def train_student(
     train: TrainingData,
-    validation: tuple[npt.NDArray[np.uint8], npt.NDArray[Any]],
+    validation: tuple[Images, npt.NDArray[Any]],
     label_space: LabelSpace,
     *,
     network: str = "resnet",
@@ -48,6 +49,7 @@ def train_student(
     teacher: ImageModel | None = None,
     steps: int,
     batch_size: int = 64,
+    order: Literal["rows", "blocks"] = "rows",
     real_fraction: float = 0.5,
     synthetic_weight: float = 1.0,
     optimizer: Optimizer = "sgd",
@@ -71,6 +73,7 @@ def train_student(
     seed: int,
     initial_seed: int,
     compute: Compute,
+    image_memory: Memory = "auto",
     workspace: Workspace,
     team: Team = ALONE,
 ) -> dict[str, float]:
@@ -90,6 +93,7 @@ def train_student(
         teacher: for methods that ask it in every step; on the device of ``compute``.
         steps: optimiser steps, at least 1.
         batch_size: images a batch.
+        order: whether rows are shuffled one by one, or in runs of consecutive ones.
         real_fraction: share of real rows in a batch where there are synthetic ones.
         synthetic_weight: weight of a synthetic row's loss beside a real one's.
         optimizer: "sgd" with momentum, or "adamw" with betas 0.9 and 0.999.
@@ -113,6 +117,8 @@ def train_student(
         seed: order of rows, augmentation and all other randomness of the steps.
         initial_seed: initial weights.
         compute: where and in what precision.
+        image_memory: whether training images lie on the device, or every batch is read from where they are ("mapped");
+            "auto" takes the device where half of its free memory holds them. What comes out is the same.
         workspace: the folder, checkpoints and log.
         team: the processes that train together; see ``students.data_parallel``.
 
@@ -129,7 +135,8 @@ def train_student(
     """
     loss_of = make_method(method, method_options)
     _check(loss_of, method, label_space, teacher, steps, warmup_steps, milestones, validate_every, synthetic_weight)
-    image_shape = train.real.images.shape[1:]
+    channels, height, width = train.real.images.shape[1:]
+    image_shape = (channels, height, width)
     check_fits(loss_of, method, label_space.classes, image_shape[0])
     check_rows(Rows(*validation), image_shape, label_space, "validation rows", teacher_outputs=False)
     model = _initial_model(train.real, label_space, network, options, initial_seed)
@@ -151,6 +158,8 @@ def train_student(
         augmentation=Augmentation(shift_pixels, flip, cutout_pixels),
         fill=model.pixel_mean,
         label_smoothing=label_smoothing,
+        order=order,
+        image_memory=image_memory,
         team=team,
     )
     recentred = None
@@ -288,7 +297,7 @@ def _initial_model(
 
 
 def _validated(
-    model: ImageModel, validation: tuple[npt.NDArray[np.uint8], npt.NDArray[Any]], compute: Compute, steps_done: int
+    model: ImageModel, validation: tuple[Images, npt.NDArray[Any]], compute: Compute, steps_done: int
 ) -> dict[str, float]:
     """The number that selection goes by, and the figures that it was made from where it is none itself.
 

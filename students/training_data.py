@@ -1,9 +1,9 @@
-"""What a student learns from, on the device: real rows, and synthetic rows as a fixed share of each batch."""
+"""What a student learns from: real rows, and synthetic or mixed ones as a fixed share of each batch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 from data.compute import Compute
+from data.errors import DataError
 from data.labels import LabelSpace
 from data.random import derive_seed
+from data.recipes.applying import mix_images, mix_targets
 from data.views import ViewRule
 from students.augmentation import Augmentation
+from students.image_memory import Memory, training_images
 from students.methods import Batch
 from students.row_order import RowOrder, batch_shares, check_shared
 from students.rows import Rows, TrainingData, check_rows, error_statistics
@@ -25,16 +28,15 @@ __all__ = [
     "smoothed",
 ]  # fmt: skip
 
-#: Names of the parts, as errors and seeds have them.
-PARTS = ("real", "synthetic")
-
 
 class DeviceBatches:
-    """All rows on the device as uint8, and the batch of any step as a pure function of (seed, step).
+    """The batch of any step on the device, images as uint8, a pure function of (seed, step).
 
-    With groups every part has its own comparisons, so that one of them is of real rows or of synthetic ones; they are
-    drawn once and shuffled in each pass. With views the student sees the very view that the teacher answered, chosen
-    anew for every row and step, and is not shifted or mirrored again.
+    Labels and the teacher's outputs lie on the device, images there or in their files. Mixed images are formed on the
+    device from the two images of each, and are then augmented like all others. With groups every part has its own
+    comparisons, so that one of them is of real rows or of synthetic ones; they are drawn once and shuffled in each
+    pass. With views the student sees the very view that the teacher answered, chosen anew for every row and step, and
+    is not shifted or mirrored again; synthetic and mixed images have no views.
 
     Args:
         data: what to learn from.
@@ -51,6 +53,8 @@ class DeviceBatches:
         augmentation: of the images.
         fill: grey level of holes, (C,); needed for cutout alone.
         label_smoothing: share of a hard class label that is spread over all classes; soft labels stay as they are.
+        order: whether rows are shuffled one by one ("rows") or in runs of consecutive ones ("blocks").
+        image_memory: where images lie, see ``students.image_memory``; batches are the same.
         team: of which this process takes its share of every part of every batch.
 
     Raises:
@@ -74,9 +78,13 @@ class DeviceBatches:
         augmentation: Augmentation | None = None,
         fill: Tensor | None = None,
         label_smoothing: float = 0.0,
+        order: Literal["rows", "blocks"] = "rows",
+        image_memory: Memory = "auto",
         team: Team = ALONE,
     ) -> None:
-        for name, rows in zip(PARTS, data.parts, strict=False):
+        if data.real.mixes is not None:
+            raise DataError("real rows: must be images themselves, got mixes; give mixes as the second part.")
+        for name, rows in zip(data.names, data.parts, strict=True):
             check_rows(rows, data.real.images.shape[1:], label_space, f"{name} rows", teacher_outputs)
         self._compute, self._seed, self._groups = compute, seed, groups
         self._rng = compute.generator(seed)
@@ -88,12 +96,15 @@ class DeviceBatches:
         #: Rows of each part in a batch of this process, the real ones first.
         self.shares = [count * group_size // team.size for count in counts]
         self._team = team
+        self._names = data.names
         self._orders = [
-            RowOrder(rows, count, groups, derive_seed(seed, name), name)
-            for name, rows, count in zip(PARTS, data.parts, counts, strict=False)
+            RowOrder(rows, count, groups, derive_seed(seed, name), name, order)
+            for name, rows, count in zip(data.names, data.parts, counts, strict=True)
         ]
-        self._offsets = [0, len(data.real.images)]
-        self._images = self._joined([rows.images for rows in data.parts])
+        self._offsets = [0, len(data.real)]
+        shares = [slice(team.rank * share, (team.rank + 1) * share) for share in self.shares]
+        self._images = training_images(data.parts, self._orders, shares, image_memory, compute, team.size)
+        self._mixer = _Mixer(data.parts[-1], compute)
         mean, std = (
             torch.as_tensor(item, dtype=torch.float32, device=compute.device).expand(label_space.outputs)
             for item in (label_mean, label_std)
@@ -108,21 +119,28 @@ class DeviceBatches:
             self._teacher = (self._joined(flat).float() - mean) / std
         self._values: Tensor | None = None
         if not label_space.has_classes:
-            self._labels = (self._joined([rows.labels for rows in data.parts]).float() - mean) / std
+            self._labels = (torch.cat([self._values_of(rows, rows.labels) for rows in data.parts]) - mean) / std
             return
         self._labels = self._class_labels(data.parts, label_space)
         if label_space.dimensions:
             first = label_space.classes
-            values = [label_space.continuous_part(rows.labels).astype(np.float32) for rows in data.parts]
-            self._values = (self._joined(values) - mean[first:]) / std[first:]
+            values = [self._values_of(rows, label_space.continuous_part(rows.labels)) for rows in data.parts]
+            self._values = (torch.cat(values) - mean[first:]) / std[first:]
 
     def _joined(self, arrays: Sequence[npt.NDArray[Any]]) -> Tensor:
         return torch.cat([torch.from_numpy(np.array(array)).to(self._compute.device) for array in arrays])
 
+    def _values_of(self, rows: Rows, values: npt.NDArray[Any]) -> Tensor:
+        """Values of the rows of a part, in their own units: of mixes those of both images, or what the teacher says."""
+        if rows.mixes is None or not rows.soft_labels or rows.teacher_outputs is None:
+            return self._mixer.targets(rows, self._joined([values]).float())
+        said = self._joined([rows.teacher_outputs[:, self._classes :]])
+        return said.float().reshape(-1, *values.shape[1:])
+
     def _class_labels(self, parts: Sequence[Rows], label_space: LabelSpace) -> Tensor:
-        """Classes int64 (N,), or probabilities float32 (N, C) where some of the parts have soft labels."""
+        """Classes int64 (N,), or probabilities float32 (N, C) where some of the parts have soft or mixed labels."""
         classes = [self._joined([label_space.class_part(rows.labels)]) for rows in parts]
-        if not any(rows.soft_labels for rows in parts):
+        if not any(rows.soft_labels or rows.mixes is not None for rows in parts):
             return torch.cat(classes)
         probabilities = []
         for rows, own in zip(parts, classes, strict=True):
@@ -132,14 +150,15 @@ class DeviceBatches:
                 # Of views the mean of their probabilities: a label is of the image.
                 probabilities.append(found if found.ndim == 2 else found.mean(dim=0))
             else:
-                probabilities.append(smoothed(own, label_space.classes, self._smoothing))
+                hard = smoothed(own, label_space.classes, self._smoothing)
+                probabilities.append(self._mixer.targets(rows, hard))
         return torch.cat(probabilities)
 
     def targets(self, part: int) -> tuple[Tensor, Tensor | None]:
         """What the losses of all rows of a part compare with, whichever batch they come in.
 
         Args:
-            part: 0 for the real rows, 1 for the synthetic ones.
+            part: 0 for the real rows, 1 for the synthetic or mixed ones.
 
         Returns:
             Labels (N, K): class probabilities, soft or smoothed as in the batches, and then standardised values; and
@@ -159,8 +178,8 @@ class DeviceBatches:
         return torch.cat(columns, dim=1), teacher
 
     def rows_at(self, step: int) -> dict[str, list[int]]:
-        """Row numbers of the batch of ``step``, by part and in the order of the batch."""
-        return {name: order.at(step).tolist() for name, order in zip(PARTS, self._orders, strict=False)}
+        """Row numbers of the batch of ``step``, or numbers of mixes, by part and in the order of the batch."""
+        return {name: order.at(step).tolist() for name, order in zip(self._names, self._orders, strict=True)}
 
     def at(self, step: int) -> tuple[Tensor, Batch]:
         """Augmented images (B, C, H, W) and what else is known of the batch of ``step``; real rows first.
@@ -168,10 +187,11 @@ class DeviceBatches:
         Images are uint8 grey levels, or float32 ones where they have holes.
         """
         rng = self._rng.manual_seed(derive_seed(self._seed, "augment", step, *self._team.own_seed))
-        orders = zip(self._orders, self._offsets, strict=False)
-        rows = [self._team.share(order.at(step)) + offset for order, offset in orders]
+        places = [self._team.share(order.at(step)) for order in self._orders]
+        rows = [own + offset for own, offset in zip(places, self._offsets, strict=False)]
         index = torch.from_numpy(np.concatenate(rows)).to(self._compute.device, non_blocking=True)
-        images = self._images.index_select(0, index)
+        images = self._images.batch(step, places, index)
+        images = self._mixer.images(images, index[self.shares[0] :] - self._offsets[1])
         if self._rule is None:
             images, answered = self._augmentation.moved(images, rng), index
         else:
@@ -194,6 +214,48 @@ class DeviceBatches:
         # Answers of views lie view by view, those of synthetic rows behind them.
         before = (self._views - 1) * self._offsets[1]
         return torch.cat(seen), torch.cat([view * self._offsets[1] + own, index[real:] + before])
+
+
+class _Mixer:
+    """Mixes images and labels of a part, if it is one of mixes.
+
+    Args:
+        rows: the last part.
+        compute: with the device.
+    """
+
+    def __init__(self, rows: Rows, compute: Compute) -> None:
+        self._mixes = rows.mixes
+        if self._mixes is not None:
+            self._coefficient, self._box = (
+                torch.from_numpy(np.ascontiguousarray(column)).to(compute.device)
+                for column in (self._mixes.coefficient, self._mixes.box)
+            )
+
+    def images(self, images: Tensor, index: Tensor) -> Tensor:
+        """Images of a batch whose last ones are the first and the second ones of mixes, with these mixed.
+
+        Args:
+            images: uint8 (R + 2 M, C, H, W), R rows and M mixes.
+            index: the mixes of the part, int64 (M,).
+        """
+        if self._mixes is None:
+            return images
+        count = len(index)
+        start = len(images) - 2 * count
+        rest, first, second = images[:start], images[start : start + count], images[start + count :]
+        coefficient, box = (column.index_select(0, index) for column in (self._coefficient, self._box))
+        return torch.cat([rest, mix_images(first, second, coefficient, box, self._mixes.kind)])
+
+    def targets(self, rows: Rows, labels: Tensor) -> Tensor:
+        """Labels of the rows of a part, float32 (M, ...), from those of its images (N, ...)."""
+        if rows.mixes is None:
+            return labels
+        first, second = (
+            labels.index_select(0, torch.from_numpy(np.ascontiguousarray(chosen)).to(labels.device))
+            for chosen in (rows.mixes.first, rows.mixes.second)
+        )
+        return mix_targets(first, second, self._coefficient)
 
 
 def smoothed(classes: Tensor, count: int, share: float) -> Tensor:

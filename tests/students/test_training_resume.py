@@ -15,6 +15,7 @@ from torch import nn
 
 from data.compute import Compute
 from data.labels import LabelSpace
+from data.recipes.mixes import sample_mixes
 from data.views import ViewRule
 from data.workspace import Workspace
 from students.methods import Batch, Sizes, methods
@@ -123,6 +124,10 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
     "dropout": lambda: {"network": "dropping", "options": {}},
     "asking": lambda: {"method": "asking", "teacher": teacher(), "batch_size": 13, "synthetic_weight": 0.5},
     "groups": lambda: {"method": "ckd", "method_options": {"positive": 2}},
+    "blocks": lambda: {"order": "blocks"},
+    "mapped": lambda: {"order": "blocks", "image_memory": "mapped", "shift_pixels": 2},
+    "mixup": lambda: {"mixes": "mixup", "method": "kd", "flip": True},
+    "cutmix": lambda: {"mixes": "cutmix", "order": "blocks", "image_memory": "mapped"},
 }
 
 
@@ -135,6 +140,10 @@ def train(folder: Path, name: str, workspace: Workspace | None = None) -> dict[s
     real, synthetic = rows(20, 0), rows(30, 1)
     if settings.pop("views", False):
         real = viewed(real)
+    if kind := settings.pop("mixes", None):
+        synthetic = replace(
+            real, teacher_outputs=synthetic.teacher_outputs, mixes=sample_mixes(20, kind, 1.0, 30, 8, 3)
+        )
     validation = rows(15, 2)
     return train_student(
         TrainingData(real, synthetic),
