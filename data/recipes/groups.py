@@ -12,6 +12,7 @@ import numpy.typing as npt
 from data.errors import ConfigError, DataError
 from data.random import derive_seed
 from data.reading import ImageSet, open_set, verify_set
+from data.recipes.places import BLOCK, leave_out
 from data.splitting import TRAIN
 from data.writing import write_set
 
@@ -76,7 +77,16 @@ def read_groups(path: Path) -> Groups:
         DataError: if it is damaged or no such file, or a row stands twice in a comparison.
     """
     verify_set(path)
-    found = open_set(path)
+    return groups_in(open_set(path))
+
+
+def groups_in(found: ImageSet) -> Groups:
+    """The comparisons of an opened file, whose digests have been compared already.
+
+    Raises:
+        DataError: if it holds none, or a row stands twice in a comparison.
+    """
+    path = found.path
     if found.kind != "groups" or not isinstance(found.provenance.get("of"), str):
         raise DataError(
             f"{path} must hold comparative groups, got a set of kind '{found.kind}'; "
@@ -109,6 +119,8 @@ def groups_of_rows(groups: Groups, images: ImageSet, rows: Rows, where: str) -> 
             f"{where} must be of the set {images.content_sha256[:12]} ({images.path}), got one of {groups.of[:12]}; "
             f"make it anew by 'stillhouse data pairs'."
         )
+    if not len(rows):
+        raise DataError(f"{where} must compare training rows, of which {images.path} has none; name a set with some.")
     both = []
     for members in (groups.positive, groups.negative):
         places = np.minimum(np.searchsorted(rows, members), len(rows) - 1)
@@ -153,16 +165,16 @@ def sample_groups(rows: int, positive: int, negative: int, count: int, seed: int
         )
     rng = np.random.default_rng(derive_seed(seed, "groups"))
     if available <= _MOST_NUMBERED:
-        numbers = _distinct_numbers(available, count, rng)
+        numbers = distinct_numbers(available, count, rng)
         first, second = np.divmod(numbers, math.comb(rows - positive, negative))
-        chosen = _combinations(first, rows, positive)
-        return chosen, _beside(chosen, _combinations(second, rows - positive, negative))
+        chosen = combinations(first, rows, positive)
+        return chosen, beside(chosen, combinations(second, rows - positive, negative))
     members = _distinct_members(rows, positive, negative, count, rng)
     return members[:, :positive].copy(), members[:, positive:].copy()
 
 
-def _distinct_numbers(available: int, count: int, rng: np.random.Generator) -> Rows:
-    """Distinct numbers below ``available`` in random order."""
+def distinct_numbers(available: int, count: int, rng: np.random.Generator) -> Rows:
+    """Distinct numbers below ``available`` in random order, int64 (count,); ``count`` is at most ``available``."""
     if 3 * count > available:
         return rng.permutation(available)[:count]
     numbers = rng.integers(0, available, count + count // 8 + 16)
@@ -173,7 +185,7 @@ def _distinct_numbers(available: int, count: int, rng: np.random.Generator) -> R
         numbers = np.r_[numbers, rng.integers(0, available, count)]
 
 
-def _combinations(numbers: Rows, rows: int, size: int) -> Rows:
+def combinations(numbers: Rows, rows: int, size: int) -> Rows:
     """The combination of ``size`` rows with each number, in the combinatorial number system; rising."""
     members = np.empty((len(numbers), size), np.int64)
     rest = numbers.copy()
@@ -185,7 +197,7 @@ def _combinations(numbers: Rows, rows: int, size: int) -> Rows:
     return members
 
 
-def _beside(chosen: Rows, others: Rows) -> Rows:
+def beside(chosen: Rows, others: Rows) -> Rows:
     """Places among the rows that are not chosen as row numbers; both arguments rise within a row."""
     rows = others.copy()
     for place in range(chosen.shape[1]):
@@ -195,19 +207,27 @@ def _beside(chosen: Rows, others: Rows) -> Rows:
 
 def _distinct_members(rows: int, positive: int, negative: int, count: int, rng: np.random.Generator) -> Rows:
     """Comparisons drawn member by member without replacement; those that come twice are drawn again."""
-    found = np.empty((0, positive + negative), np.int64)
-    mixer = rng.integers(1, 2**63, positive + negative, dtype=np.uint64) | np.uint64(1)
+    size = positive + negative
+    found = np.empty((0, size), np.int64)
+    mixer = rng.integers(1, 2**63, size, dtype=np.uint64) | np.uint64(1)
+    narrow = np.int32 if rows < 2**31 else np.int64
     while len(found) < count:
-        wanted = count - len(found)
-        drawn = np.empty((wanted, positive + negative), np.int64)
-        for place in range(positive + negative):
-            earlier = np.sort(drawn[:, :place], axis=1)
-            drawn[:, place] = _beside(earlier, rng.integers(0, rows - place, (wanted, 1)))[:, 0]
+        drawn = np.empty((count - len(found), size), np.int64)
+        for place in range(size):
+            drawn[:, place] = rng.integers(0, rows - place, len(drawn))
+        for start in range(0, len(drawn), BLOCK):
+            block = drawn[start : start + BLOCK].T.astype(narrow)
+            leave_out(block)
+            drawn[start : start + BLOCK] = block.T
         drawn[:, :positive].sort(axis=1)
         drawn[:, positive:].sort(axis=1)
-        found = np.r_[found, drawn]
+        found = np.r_[found, drawn] if len(found) else drawn
         # Equal comparisons have equal sums; unequal ones hardly ever, and then one of them is drawn anew.
+        sums = np.zeros(len(found), np.uint64)
         with np.errstate(over="ignore"):
-            sums = (found.astype(np.uint64) * mixer).sum(axis=1, dtype=np.uint64)
-        found = found[np.sort(np.unique(sums, return_index=True)[1])]
+            for place in range(size):
+                sums += found[:, place].astype(np.uint64) * mixer[place]
+        first = np.unique(sums, return_index=True)[1]
+        if len(first) < len(found):
+            found = found[np.sort(first)]
     return found

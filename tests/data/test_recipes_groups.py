@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from itertools import combinations
@@ -66,9 +66,7 @@ def test_every_comparison_is_as_likely_as_any_other(numbered: bool, monkeypatch:
 @pytest.mark.parametrize(("rows", "positive", "negative"), [(1600, 1, 1), (50_000, 2, 2), (300, 20, 20)])
 def test_a_million_are_distinct_and_disjoint(rows: int, positive: int, negative: int) -> None:
     count = 1_000_000 if positive < 20 else 20_000
-    started = time.process_time()
     first, second = sample_groups(rows, positive, negative, count, 1)
-    assert time.process_time() - started < 4.0  # under 1 s where nothing else runs
     assert (first.shape, second.shape) == ((count, positive), (count, negative))
     both = np.concatenate([first, second], axis=1)
     assert 0 <= both.min() <= both.max() < rows
@@ -78,6 +76,20 @@ def test_a_million_are_distinct_and_disjoint(rows: int, positive: int, negative:
     assert (np.diff(second, axis=1) > 0).all()
     assert len(np.unique(both.view([("", both.dtype)] * both.shape[1]))) == count
     assert np.bincount(both.ravel(), minlength=rows).min() > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((50_000, 8, 8, 1000, 7), "28564f671f9caaee"),
+        ((1000, 4, 3, 1000, 7), "159c11b55fabdd1b"),
+        ((1600, 1, 1, 1000, 7), "7947a058abc840d7"),
+    ],
+)
+def test_results_of_a_seed_stay_as_they_are(arguments: tuple[int, int, int, int, int], expected: str) -> None:
+    # Published tables rest on these very draws.
+    first, second = sample_groups(*arguments)
+    assert hashlib.sha256(first.tobytes() + second.tobytes()).hexdigest()[:16] == expected
 
 
 def test_the_seed_decides() -> None:
