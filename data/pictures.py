@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +14,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_FONT_PIXELS = 12
+_FONT_PIXELS = 11
 _MOST_LETTERS = 48
 
 
@@ -54,7 +57,7 @@ def captioned_grid(
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    font = ImageFont.load_default(_FONT_PIXELS)
+    font = ImageFont.truetype(_font_file(), _FONT_PIXELS)
     left, top = [_caption(text) for text in rows], [_caption(text) for text in columns]
     widths = {text: int(np.ceil(font.getlength(text))) for text in (*left, *top)}
     # A picture of one row tells how large a cell is; a column is as wide as the text above it.
@@ -63,21 +66,43 @@ def captioned_grid(
     margin = max((widths[text] for text in left), default=0) + 6
     header = _FONT_PIXELS + 6 if top else 0
     across = max([width, *(widths[text] + 4 for text in top)]) + 1
-    down = max(height, _FONT_PIXELS + 2) + 1
+    down = max(height, sum(font.getmetrics())) + 1
     canvas = Image.new("RGB", (margin + len(images[0]) * across, header + len(images) * down), "white")
     pen = ImageDraw.Draw(canvas)
     for place, text in enumerate(top):
-        pen.text((margin + place * across + width / 2, header / 2), text, "black", font, anchor="mm")
+        pen.text((margin + place * across + (across - 1) / 2, header / 2), text, "black", font, anchor="mm")
     for number, strip in enumerate(strips):
         middle = header + number * down + height / 2
         pen.text((margin - 4, middle), left[number], "black", font, anchor="rm")
         for place in range(images.shape[1]):
             cell = strip.crop((0, place * height, width, (place + 1) * height))
-            canvas.paste(cell, (margin + place * across, header + number * down))
+            canvas.paste(cell, (margin + place * across + (across - 1 - width) // 2, header + number * down))
     return canvas
+
+
+def drawable(text: str) -> str:
+    """One line that the font of pictures can show: signs that it has not, such as Chinese ones, by their number."""
+    line = unicodedata.normalize("NFC", " ".join(text.split()))
+    return "".join(sign if ord(sign) in _glyphs() else sign.encode("unicode_escape").decode() for sign in line)
 
 
 def _caption(text: str) -> str:
     """One line of a bearable length."""
-    line = " ".join(text.split())
+    line = drawable(text)
     return line if len(line) <= _MOST_LETTERS else line[: _MOST_LETTERS - 1] + "…"
+
+
+@lru_cache(maxsize=1)
+def _font_file() -> str:
+    """DejaVu Sans, which matplotlib brings: unlike Pillow's own font it has the letters of most alphabets."""
+    import matplotlib as mpl
+
+    return str(Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
+
+
+@lru_cache(maxsize=1)
+def _glyphs() -> frozenset[int]:
+    from matplotlib.ft2font import FT2Font
+
+    found = FT2Font(_font_file()).get_charmap()
+    return frozenset(code for code, glyph in found.items() if glyph and chr(code).isprintable())

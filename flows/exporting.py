@@ -1,13 +1,12 @@
-"""The commands ``export`` and ``data export``: what was made here, in forms that other programs read."""
+"""The command ``export``: models that were trained here, in forms that other programs read."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.errors import ConfigError, DataError
+from data.errors import ConfigError
 from data.store import Artifact, Store
-from flows.inspection import only_set
 
 if TYPE_CHECKING:
     from data.compute import Compute
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
 GENERATOR_FORMATS = ("safetensors", "torch-export")
 MODEL_FORMATS = ("safetensors", "onnx", "torch-export")
-SET_FORMATS = ("fake-h5",)
 #: Stages whose artifacts hold a model.
 MODEL_STAGES = ("distill", "teacher")
 
@@ -109,27 +107,3 @@ def _adapted(artifact: Artifact) -> bool:
     from flows.teacher_cards import CARD, read_card
 
     return artifact.path(CARD).is_file() and bool(read_card(artifact.folder).get("adapted"))
-
-
-def export_set_command(file: Path, format_name: str, out: Path) -> None:
-    """Writes a set of generated images in a layout of other programs.
-
-    Raises:
-        ConfigError: if the format is unknown.
-        DataError: if the file is no whole set of generated images, or the other cannot be written.
-    """
-    if format_name not in SET_FORMATS:
-        raise ConfigError(f"--format must be one of {', '.join(SET_FORMATS)}, got '{format_name}'.")
-    from data.foreign.fake_h5 import write_fake_h5
-    from data.reading import open_set
-
-    found = open_set(only_set(file))
-    missing = [name for name in ("images", "labels", "seed") if name not in found.columns]
-    if missing:
-        raise DataError(
-            f"{found.path}: must be a set of generated images, got kind '{found.kind}' without {missing[0]}."
-        )
-    images, labels, seeds = (found.columns[name] for name in ("images", "labels", "seed"))
-    channels, height, width = images.shape[1:]
-    write_fake_h5(out, lambda start, stop: images[start:stop], labels, seeds, (channels, height, width))
-    print(f"{out}: {len(found)} images")
