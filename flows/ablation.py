@@ -16,8 +16,11 @@ from students.methods import check_method
 
 LEAST_SEEDS = 3
 _DEFAULT_SEEDS = (0, 1, 2)
-#: Sections that no arm reads.
-_UNREAD = {"compute", "profile", "profiles", "fidelity", "tuning", "audit", "assess"}
+#: Sections that no arm reads, and a part of one.
+_UNREAD: dict[str, Any] = {
+    **dict.fromkeys(("compute", "profile", "profiles", "fidelity", "tuning", "audit", "assess"), True),
+    "recipes": {"mixes": True},
+}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 
 from data.errors import StillhouseError
+from data.faults import printable
+from flows.data_cli import JsonOption, data_app
 
 app = typer.Typer(
     name="stillhouse",
@@ -20,7 +22,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Looks at HDF5 sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 ConfigArgument = Annotated[Path, typer.Argument(help="YAML file of the experiment.", metavar="CONFIG")]
@@ -28,7 +29,6 @@ StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the artifa
 SetOption = Annotated[
     list[str], typer.Option("--set", help="Changes a key of the configuration; may be repeated.", metavar="KEY=VALUE")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
 FactoryOption = Annotated[
     str | None,
     typer.Option(
@@ -270,53 +270,6 @@ def schema() -> None:
     typer.echo(json.dumps(Config.model_json_schema(), indent=2))
 
 
-FileArgument = Annotated[Path, typer.Argument(help="An HDF5 set, or the folder of an artifact.", metavar="FILE")]
-
-
-@data_app.command("info")
-def data_info(file: FileArgument, json_: JsonOption = False) -> None:
-    """Says what a set holds."""
-    from flows.inspection import info_command
-
-    info_command(file, as_json=json_)
-
-
-@data_app.command("verify")
-def data_verify(file: FileArgument, json_: JsonOption = False) -> None:
-    """Reads every byte of a set or artifact and compares it with its digests."""
-    from flows.inspection import verify_command
-
-    verify_command(file, as_json=json_)
-
-
-@data_app.command("export")
-def data_export(
-    file: FileArgument,
-    format_: Annotated[str, typer.Option("--format", help="The papers' layout.", metavar="fake-h5")],
-    out: Annotated[Path, typer.Option("--out", help="File to write.", metavar="FILE")],
-) -> None:
-    """Writes a set of generated images in a layout of other programs."""
-    from flows.exporting import export_set_command
-
-    export_set_command(file, format_, out)
-
-
-@data_app.command("pairs")
-def data_pairs(
-    file: FileArgument,
-    out: Annotated[Path, typer.Option("--out", help="File to write.", metavar="FILE")],
-    positive: Annotated[int, typer.Option("--positive", help="Rows of the first group of a comparison.", min=1)] = 1,
-    negative: Annotated[int, typer.Option("--negative", help="Rows of the second group.", min=1)] = 1,
-    count: Annotated[int, typer.Option("--count", help="Comparisons.", min=1)] = 100_000,
-    seed: Annotated[int, typer.Option("--seed", help="Makes the choice and its order.", min=0)] = 0,
-    json_: JsonOption = False,
-) -> None:
-    """Writes a recipe of comparative groups of training rows, for distill.recipe."""
-    from flows.recipes import pairs_command
-
-    pairs_command(file, positive, negative, count, seed, out, as_json=json_)
-
-
 def _interrupt(number: int, frame: FrameType | None) -> None:
     del number, frame
     raise KeyboardInterrupt
@@ -335,12 +288,14 @@ def main(arguments: list[str] | None = None) -> int:
         app(words, prog_name="stillhouse")
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            print("stillhouse: interrupted; the same command goes on where it stopped.", file=sys.stderr)
+            then = "begins anew" if words[:1] == ["data"] else "goes on where it stopped"
+            print(f"stillhouse: interrupted; the same command {then}.", file=sys.stderr)
         return end.code if isinstance(end.code, int) else 0
     except StillhouseError as error:
         if debug:
             raise
-        print(f"stillhouse: {error}", file=sys.stderr)
+        # Names in it may be those of a file from elsewhere.
+        print(f"stillhouse: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     return 0
 

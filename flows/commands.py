@@ -38,7 +38,7 @@ def run_command(
     if dry_run:
         from flows.preflight import check_labels
 
-        check_labels(config)
+        check_labels(config, {node.stage for node in nodes})
         show_plan(statuses(nodes, store), selection, as_json)
         return
     run = run_identity(config, plan)
@@ -76,11 +76,12 @@ def execute(
     check_store(store)
     from flows.preflight import check_labels, preflight
 
-    if all(node.stage in WITHOUT_NETWORK for node in waiting):
-        check_labels(config)
+    stages = {node.stage for node in waiting}
+    if stages <= WITHOUT_NETWORK:
+        check_labels(config, stages)
     else:
-        preflight(config)
-    if any(asks_teacher(node.stage, config.teacher) for node in waiting):
+        preflight(config, stages)
+    if any(asks_teacher(node.stage, config.teacher, node.inputs) for node in waiting):
         check_token(config.teacher)
     from flows.terminal import Display
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from flows.filter_config import Audit, Candidates, Ratio, Synthetic, Tuning
 from flows.generator_config import ClassGenerator, Generator
+from flows.recipe_config import Recipes
 from flows.section import Section
+from flows.source_config import DigitsSource, Source
 from flows.student_config import Assess, Distill
 from flows.teacher_config import Answers, Teacher, TrainedTeacher
 
@@ -27,42 +29,13 @@ class Compute(Section):
     )
     threads: int | None = Field(None, ge=1, description="CPU threads of a stage; unset takes the library's choice.")
     compile: bool = Field(False, description="Whether GAN networks are compiled by torch.compile.")
+    image_memory: Literal["auto", "device", "mapped"] = Field(
+        "auto",
+        description="Where training images of students lie: on the device, or in their files, from which every batch "
+        "is read; auto takes the device where half of its free memory holds them.",
+    )
     checkpoint_seconds: float = Field(20.0, ge=0, description="Least time between two checkpoints, in seconds.")
     block_rows: int = Field(256, ge=1, description="Images a forward pass takes when a set is scored.")
-
-
-class DigitsSource(Section):
-    """The 1,797 real 8x8 digits inside scikit-learn."""
-
-    kind: Literal["digits"] = "digits"
-
-
-class FashionMnistSource(Section):
-    """Fashion-MNIST, 70,000 grey images, from idx files or by torchvision's download."""
-
-    kind: Literal["fashion_mnist"]
-    folder: str | None = Field(None, description="Folder of the four idx files, gz or not; unset downloads them.")
-    download_folder: str = Field("~/.cache/stillhouse/fashion_mnist", description="Where a download is kept.")
-    image_size: Literal[28, 32] = Field(32, description="Pixels a side; 32 pads with zeros.")
-
-
-class ChairsSource(Section):
-    """Procedurally modelled chairs at any yaw angle between 0 and 90 degrees, in the manner of RC-49."""
-
-    kind: Literal["chairs"]
-    types: int = Field(49, ge=1, description="Number of chair models.")
-    image_size: Literal[32, 64] = Field(32, description="Pixels a side.")
-    angle_step: float = Field(0.1, gt=0, lt=45, description="Distance of neighbouring yaw angles, in degrees.")
-    seed: int = Field(0, ge=0, description="Makes the chair models.")
-    label: Literal["yaw", "yaw+elevation", "model+yaw"] = Field(
-        "yaw", description="What is labelled: a scalar, a vector with the camera's elevation, or a class with a scalar."
-    )
-    elevation_step: float = Field(
-        2.5, gt=0, le=50, description="Distance of neighbouring camera elevations, 5 to 55 degrees; yaw+elevation only."
-    )
-
-
-Source = Annotated[DigitsSource | FashionMnistSource | ChairsSource, Field(discriminator="kind")]
 
 
 class Prepare(Section):
@@ -72,7 +45,12 @@ class Prepare(Section):
     images_per_label: int | None = Field(
         None, ge=1, description="Training images a distinct label with values; unset takes all."
     )
-    validation_images: int = Field(300, ge=1, description="Images that choose settings and steps.")
+    validation_images: int | None = Field(
+        None,
+        ge=1,
+        description="Images that choose settings and steps; unset takes those that the source reserves, or a tenth of "
+        "what the test leaves, at most 300.",
+    )
     test_images: int | None = Field(
         None, ge=1, description="Images of the final figures; unset takes those that the source reserves, or a third."
     )
@@ -123,6 +101,7 @@ class Config(Section):
     tuning: Tuning = Tuning()
     synthetic: Synthetic = Synthetic()
     audit: Audit = Audit()
+    recipes: Recipes = Recipes()
     distill: Distill = Distill()
     assess: Assess = Assess()
 
@@ -135,3 +114,8 @@ class Config(Section):
     def uses_synthetic(self) -> bool:
         """Whether any student trains on synthetic data."""
         return "real+synthetic" in self.distill.data
+
+    @property
+    def uses_mixes(self) -> bool:
+        """Whether any student trains on mixed images."""
+        return "real+mixed" in self.distill.data

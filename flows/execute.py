@@ -103,6 +103,8 @@ def _why_without(stage: str, config: Config) -> str:
     """Why a plan has no such stage, in words."""
     if stage in ("assess", "fidelity", "audit") and not getattr(config, stage).enabled:
         return f"{stage}.enabled is false"
+    if stage == "recipes":
+        return "no student trains on mixed images, and comparisons are drawn as students train"
     if not config.uses_synthetic:
         return "no student trains on synthetic data"
     if stage in ("generator", "ratio") and config.candidates.file is not None:

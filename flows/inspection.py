@@ -109,14 +109,19 @@ def _nearest_run(run_name: str, store_path: Path) -> str:
 
 
 def info_command(file: Path, *, as_json: bool) -> None:
-    """Prints what a stranger needs to know of a set."""
-    from data.reading import describe_set
+    """Prints what a stranger needs to know of a set.
 
-    description = describe_set(only_set(file))
-    if as_json:
-        print(json.dumps(description))
-        return
-    print(json.dumps(description, indent=2))
+    Raises:
+        DataError: if it cannot be read.
+    """
+    from data.describing import describe_set
+    from data.untrusted import open_untrusted
+    from flows.set_history import history_of
+    from flows.set_info import info_text
+
+    found = open_untrusted(only_set(file))
+    description = describe_set(found)
+    print(json.dumps(description) if as_json else info_text(found, description, history_of(found.path)[0]))
 
 
 def verify_command(file: Path, *, as_json: bool) -> None:
@@ -132,9 +137,9 @@ def verify_command(file: Path, *, as_json: bool) -> None:
             raise DataError(f"{file} is damaged: {damage}; run its configuration again to make it anew.")
         result: dict[str, Any] = {"artifact": str(file), "whole": True}
     else:
-        from data.reading import verify_set
+        from data.untrusted import verify_untrusted
 
-        result = verify_set(file)
+        result = verify_untrusted(file)
     print(json.dumps(result) if as_json else f"{file} is whole.")
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from data.errors import ConfigError
 from flows.config import Config
+from flows.source_config import SOURCE_KINDS
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -112,7 +113,7 @@ def _lay_over(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, A
 _TEACHERS = ("trained", "checkpoint", "pretrained", "factory", "onnx", "http", "ensemble")
 _TAGS = {
     "generator": ("class_gan", "continuous_gan", "external"),
-    "source": ("digits", "fashion_mnist", "chairs"),
+    "source": SOURCE_KINDS,
     "teacher": _TEACHERS,
     "members": _TEACHERS,
 }
@@ -139,6 +140,10 @@ _PLAIN = {
 
 #: What a method must be where there is text in its place, by the kind of error.
 _NO_SECTION = {"model_type": "must be a section of keys", "tuple_type": "must be a list of sections"}
+
+#: Kinds of a section up to which a message lists all of them, and how the library quotes each one.
+_LISTED = 10
+_QUOTED = r"'([^']*)'"
 
 #: Kinds of errors that say no more than that a value is none of the type.
 _OF_TYPE = re.compile(r".*_(type|parsing|from_float)|literal_error|finite_number")
@@ -167,10 +172,9 @@ def _sentence(error: ValidationError) -> str:
     others = len({tuple(_keys(item["loc"])) for item in errors}) - 1
     more = f" ({others} more)" if others else ""
     if first["type"] == "extra_forbidden":
-        return f"unknown key '{key}'; {_nearest(location)}{more}"
+        return f"unknown key '{key}'; {_nearest(location, first['loc'])}{more}"
     if first["type"] == "union_tag_invalid":
-        context = first["ctx"]
-        return f"{key}.kind must be one of {context['expected_tags']}, got '{context['tag']}'.{more}"
+        return f"{_unknown_kind(key, first['ctx']['tag'], re.findall(_QUOTED, first['ctx']['expected_tags']))}{more}"
     if first["type"] == "union_tag_not_found":
         return f"{key} must name its kind; 'stillhouse schema' lists the kinds.{more}"
     message = _message([item for item in errors if _keys(item["loc"]) == location])
@@ -186,6 +190,17 @@ def _sentence(error: ValidationError) -> str:
     opening = "" if key and message.startswith(f"{key}.") else f"{key or 'configuration'}: "
     text = f"{opening}{message[0].lower()}{message[1:].rstrip('.')}{shown}{remedy}"
     return f"{text}{'' if text.endswith('?') else '.'}{more}"
+
+
+def _unknown_kind(key: str, given: str, known: Sequence[str]) -> str:
+    """A kind that a section cannot have: which ones it can, or which one was probably meant."""
+    near = difflib.get_close_matches(given, known, n=1)
+    listed = len(known) <= _LISTED
+    allowed = f"of {', '.join(map(repr, known))}" if listed else f"of the {len(known)} that there are"
+    told = f"{key}.kind must be one {allowed}, got '{given}'"
+    if near:
+        return f"{told}; did you mean '{near[0]}'?"
+    return f"{told}." if listed else f"{told}; see 'stillhouse list {key}s'."
 
 
 def _keys(location: Sequence[int | str]) -> list[str]:
@@ -225,9 +240,18 @@ def _wanted(item: Any) -> str:
     return str(item["ctx"]["expected"]) if item["type"] == "literal_error" else _TYPES.get(branch, "a list")
 
 
-def _nearest(location: list[str]) -> str:
-    """A hint at the key that was probably meant: one of the same section if any is close, else of any section."""
+def _nearest(location: list[str], tagged: Sequence[int | str]) -> str:
+    """A hint at the key that was probably meant: one of the same kind of section, of the section, or of any.
+
+    Args:
+        location: keys that lead to the wrong one.
+        tagged: the same with tags of unions.
+    """
     section, key = [part for part in location[:-1] if not part.isdigit()], location[-1]
+    own = _keys_of_kind(tagged)
+    close = difflib.get_close_matches(key, own, n=1) or [name for name in own if key in name.split("_")]
+    if close:
+        return f"did you mean '{'.'.join([*section, close[0]])}'?"
     paths: list[list[str]] = []
     _collect(Config, [], paths)
     for candidates in ([path for path in paths if path[:-1] == section], paths):
@@ -238,6 +262,19 @@ def _nearest(location: list[str]) -> str:
             path = next(path for path in candidates if path[-1] == near[0])
             return f"did you mean '{'.'.join(path)}'?"
     return "'stillhouse schema' lists all keys."
+
+
+def _keys_of_kind(tagged: Sequence[int | str]) -> list[str]:
+    """Keys of the kind of a section, such as those of a source, that an error lies directly in; else none."""
+    if len(tagged) != 3 or tagged[1] not in _TAGS.get(str(tagged[0]), ()):
+        return []
+    models = _models(Config.model_fields[str(tagged[0])].annotation)
+    kinds = {kind: model for model in models if "kind" in model.model_fields for kind in _kinds_of(model)}
+    return list(kinds[str(tagged[1])].model_fields) if str(tagged[1]) in kinds else []
+
+
+def _kinds_of(model: type[BaseModel]) -> tuple[str, ...]:
+    return get_args(model.model_fields["kind"].annotation)
 
 
 def _collect(model: type[BaseModel], prefix: list[str], paths: list[list[str]]) -> None:

@@ -54,7 +54,12 @@ def _teacher(artifact: Artifact) -> Artifact | None:
     direct = _input(artifact, "teacher", "teacher")
     if direct is not None:
         return direct
-    for name, stage in (("answers", "answers"), ("synthetic", "synthetic"), ("candidates", "candidates")):
+    for name, stage in (
+        ("answers", "answers"),
+        ("mixes", "recipes"),
+        ("synthetic", "synthetic"),
+        ("candidates", "candidates"),
+    ):
         between = _input(artifact, name, stage)
         found = None if between is None else _teacher(between)
         if found is not None:

@@ -8,19 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from data.changes import reason
 from data.sources import Source, sources
 from data.store import Request, Store
-from flows.assessing import teacher_role
 from flows.config import Config
 from flows.own_networks import source_of
+from flows.plan_sections import Sections
+from flows.recipe_config import asks_about_mixes, drawn_in_training, groups_section, mixes_section
 from flows.reporting.wording import ALONE
 from flows.student_config import Method, Student
-from flows.teacher_config import HttpTeacher, OnnxTeacher
-from flows.teacher_identity import judges, seeded, teacher_identity
 from flows.tuning import tuning_steps
 from students.methods import LIVE_NEEDS, group_sizes, make_method, methods
 
@@ -36,6 +34,7 @@ STAGES = (
     "tuning",
     "synthetic",
     "audit",
+    "recipes",
     "distill",
     "assess",
     "report",
@@ -47,7 +46,8 @@ class Node:
     """One stage of a run.
 
     Args:
-        key: its name in the run; the stage's name, but for ``distill`` one a student, method, data and seed.
+        key: its name in the run; the stage's name, but for ``distill`` one a student, method, data and seed, and for
+            ``recipes`` one a list of rows.
         request: what is asked of the store.
         config: the configuration that it was planned with.
         inputs: the nodes whose artifacts it reads, by input name.
@@ -87,10 +87,6 @@ def make_plan(config: Config) -> list[Node]:
     return planner.nodes
 
 
-#: Options of ``candidates`` that only rejection reads.
-_OF_REJECTION = ("burn_in", "bound", "bound_quantile", "least_acceptance", "max_draws", "fallback")
-
-
 class _Planner:
     """Makes the nodes; a request's configuration has the keys of the user's file, so that a change is named by them."""
 
@@ -98,57 +94,41 @@ class _Planner:
         self.config = config
         self.nodes: list[Node] = []
         self.students: dict[str, Node] = {}
-        self.precision: dict[str, Any] = {"compute": {"precision": config.compute.precision}}
-        several = {"processes": config.compute.processes} if config.compute.processes > 1 else {}
-        self.trains = {"compute": {"precision": config.compute.precision, **several}}
-        real = self._add("prepare", {"source": make_source(config).identity(), **self._section("prepare")})
-        teacher = self._add("teacher", self._teacher(), {"real": real})
-        answers = self._add("answers", self._answers(), {"real": real, "teacher": teacher})
+        self.recipes: dict[str, Node] = {}
+        self.sections = Sections(config)
+        real = self._add("prepare", {"source": make_source(config).identity(), **self.sections.section("prepare")})
+        teacher = self._add("teacher", self.sections.teacher(), {"real": real})
+        answers = self._add("answers", self.sections.answers(), {"real": real, "teacher": teacher})
         self.base = {"prepare": real, "teacher": teacher, "answers": answers}
         if config.uses_synthetic:
             self._add_synthetic(real, teacher)
+        self._add_recipes()
         students = {node.key: node for node in self._all_students()}
         if config.assess.enabled:
-            self.base["assess"] = self._add("assess", self._assess(), {"real": real, "teacher": teacher, **students})
+            self.base["assess"] = self._add(
+                "assess", self.sections.assess(), {"real": real, "teacher": teacher, **students}
+            )
         resolved = config.model_dump(mode="json", exclude={"compute", "profile", "profiles"})
-        self._add("report", resolved, {**self.base, **students})
-
-    def _teacher(self) -> dict[str, Any]:
-        """What decides the teacher's answers; nothing of how it is asked."""
-        teacher = self.config.teacher
-        section: dict[str, Any] = {"teacher": teacher_identity(teacher)}
-        if not isinstance(teacher, HttpTeacher | OnnxTeacher):
-            section |= self.trains if seeded(teacher) else self.precision
-        return section | ({"seed": self.config.seed} if seeded(teacher) else {})
-
-    def _answers(self) -> dict[str, Any]:
-        """The section where there are views; without them only the precision counts."""
-        if not self.config.answers.views:
-            return self.precision
-        return self._seeded("answers")
-
-    def _judged(self) -> dict[str, Any]:
-        """Whether stages that only judge go without the teacher."""
-        return {} if judges(self.config.teacher) else {"teacher": {"judges": False}}
+        self._add("report", resolved, {**self.base, **self.recipes, **students})
 
     def _add_synthetic(self, real: Node, teacher: Node) -> None:
-        features = self._add("features", self._seeded("features"), {"real": real})
+        features = self._add("features", self.sections.seeded("features"), {"real": real})
         self.base["features"] = features
         inputs = {"real": real, "teacher": teacher}
         if self.config.candidates.file is None:
             inputs |= self._generators(real, features)
-        candidates = self._add("candidates", self._candidates(), inputs)
+        candidates = self._add("candidates", self.sections.candidates(), inputs)
         self.base["candidates"] = candidates
         if self.config.fidelity.enabled:
             judged = {name: node for name, node in inputs.items() if name != "ratio"}
             judged |= {"features": features, "candidates": candidates}
-            self.base["fidelity"] = self._add("fidelity", self._fidelity(), judged)
+            self.base["fidelity"] = self._add("fidelity", self.sections.fidelity(), judged)
         self.base["synthetic"] = synthetic = self._synthetic(real, candidates)
         if self.config.audit.enabled:
             judged = {"real": real, "features": features, "teacher": teacher, "synthetic": synthetic}
             section = {
-                **self._seeded("audit"),
-                **self._judged(),
+                **self.sections.seeded("audit"),
+                **self.sections.judged(),
                 "distill": {"real_fraction": self.config.distill.real_fraction},
             }
             self.base["audit"] = self._add("audit", section, judged)
@@ -165,7 +145,7 @@ class _Planner:
                 tuning.pop("shares")
             section = {
                 "tuning": tuning,
-                **self._section("synthetic"),
+                **self.sections.section("synthetic"),
                 "distill": {
                     "student": {"network": student.network, "options": student.options, **source_of(student)},
                     "method": method.request(),
@@ -174,17 +154,18 @@ class _Planner:
                     "synthetic_weight": self.config.distill.synthetic_weight,
                     **self._recipe(method),
                 },
-                **self.trains,
+                **self._drawn(method),
+                **self.sections.trains,
                 "seed": self.config.seed,
             }
             seen = {"real": real, "candidates": candidates}
-            seen |= self._taught(method)
+            seen |= self._taught(method) | self._compared(method, "real")
             self.base["tuning"] = inputs["tuning"] = self._add("tuning", section, seen)
-        return self._add("synthetic", self._section("synthetic"), inputs)
+        return self._add("synthetic", self.sections.section("synthetic"), inputs)
 
     def _generators(self, real: Node, features: Node) -> dict[str, Node]:
         """The generator and, where images are subsampled, the density ratio with the features that it reads."""
-        section = self._seeded("generator")
+        section = self.sections.seeded("generator")
         settings = self.config.generator
         inputs = {"real": real}
         if settings.kind == "external":
@@ -196,7 +177,7 @@ class _Planner:
         made = {"generator": self._add("generator", section, inputs)}
         if self.config.candidates.subsample:
             judges = self._judges(real, features)
-            ratio = self._add("ratio", self._ratio(), {"real": real, **judges, **made})
+            ratio = self._add("ratio", self.sections.ratio(), {"real": real, **judges, **made})
             made |= {**judges, "ratio": ratio}
         self.base |= {name: node for name, node in made.items() if name != "student"}
         return made
@@ -214,55 +195,6 @@ class _Planner:
             method = next((item for item in distill.methods if item.shown == alone), Method(name=alone))
             judges["student"] = self._student(distill.students[0], method, "real", distill.seeds[0])
         return judges
-
-    def _ratio(self) -> dict[str, Any]:
-        """The section without options that what is read has no use for."""
-        section = self._seeded("ratio")
-        features = section["ratio"]["features"]
-        if features != "autoencoder":
-            section["ratio"].pop("autoencoder")
-        if features == "generator":
-            section["ratio"] = {name: section["ratio"][name] for name in ("features", "vicinity_gaps")}
-        return section
-
-    def _candidates(self) -> dict[str, Any]:
-        """The section, where a file's content stands for its path, and only what has an effect on it is kept."""
-        section = self._seeded("candidates")
-        path, resize = section["candidates"].pop("file"), section["candidates"].pop("resize")
-        if not self.config.candidates.subsample:
-            for name in _OF_REJECTION:
-                section["candidates"].pop(name)
-        if path is not None:
-            from data.foreign import foreign_identity
-
-            section["candidates"] = {"file": foreign_identity(Path(path)), "resize": resize}
-        return section
-
-    def _fidelity(self) -> dict[str, Any]:
-        section = self._seeded("fidelity")
-        path = section["fidelity"].pop("inception_weights")
-        if section["fidelity"]["extractor"] == "inception":
-            section["fidelity"]["inception_weights"] = None if path is None else Path(path).name
-        return section | self._judged()
-
-    def _assess(self) -> dict[str, Any]:
-        """The section without options that nothing reads."""
-        section = self._seeded("assess")
-        if not self.config.assess.corruptions:
-            section["assess"].pop("severities")
-            section["assess"].pop("test_images")
-        if not self.config.assess.latency_batches:
-            section["assess"].pop("latency_repeats")
-        role = teacher_role(self.config.teacher)
-        if role != "network":
-            section["teacher"] = {"measured": role}
-        return section
-
-    def _section(self, name: str) -> dict[str, Any]:
-        return {name: getattr(self.config, name).model_dump(mode="json")}
-
-    def _seeded(self, name: str) -> dict[str, Any]:
-        return {**self._section(name), **self.precision, "seed": self.config.seed}
 
     def _add(
         self,
@@ -311,9 +243,59 @@ class _Planner:
         path = self.config.distill.recipe
         if path is None or group_sizes(make_method(method.name, method.options)) is None:
             return {}
-        from flows.recipes import open_recipe
+        from flows.recipes import recipe_digest
 
-        return {"recipe": open_recipe(path).content_sha256}
+        return {"recipe": recipe_digest(path)}
+
+    def _drawn(self, method: Method) -> dict[str, Any]:
+        """What decides the comparisons of synthetic rows in short runs, also where a recipe has those of real ones."""
+        sizes = group_sizes(make_method(method.name, method.options))
+        if sizes is None or drawn_in_training(self.config.recipes.groups):
+            return {}
+        return groups_section(self.config.recipes.groups, sizes)
+
+    def _add_recipes(self) -> None:
+        """All lists of rows that students read, before the first of them."""
+        for method in self.config.distill.methods:
+            for data in self.config.distill.data:
+                self._compared(method, data)
+                if data == "real+mixed":
+                    self._mixed(method)
+
+    def _compared(self, method: Method, data: str) -> dict[str, Node]:
+        """Comparisons of a method's own sizes, for each kind of rows; none where they are drawn as students train."""
+        sizes = group_sizes(make_method(method.name, method.options))
+        if sizes is None or drawn_in_training(self.config.recipes.groups):
+            return {}
+        found = {}
+        if self.config.distill.recipe is None:
+            found["groups"] = self._groups(sizes, "real", self.base["prepare"])
+        if data == "real+synthetic":
+            found["synthetic_groups"] = self._groups(sizes, "synthetic", self.base["synthetic"])
+        return found
+
+    def _groups(self, sizes: tuple[int, int], part: str, rows: Node) -> Node:
+        """Comparisons between rows of one set; made once."""
+        key = f"recipes / groups of {sizes[0]} and {sizes[1]} / {part}"
+        if key not in self.recipes:
+            inputs = {part: rows}
+            if part == "real" and self.config.recipes.groups.relation == "teacher_similar":
+                inputs["answers"] = self.base["answers"]
+            self.recipes[key] = self._add("recipes", groups_section(self.config.recipes.groups, sizes), inputs, key)
+        return self.recipes[key]
+
+    def _mixed(self, method: Method) -> Node:
+        """The mixes that a method's students train on: with the teacher's answers where these are read; made once."""
+        needs = make_method(method.name, method.options).needs
+        asked = asks_about_mixes(self.config.recipes.mixes, needs)
+        key = f"recipes / mixes{'' if asked else ' without the teacher'}"
+        if key not in self.recipes:
+            inputs = {"real": self.base["prepare"]}
+            section = mixes_section(self.config.recipes.mixes)
+            if asked:
+                inputs["teacher"], section = self.base["teacher"], {**section, **self.sections.precision}
+            self.recipes[key] = self._add("recipes", section, inputs, key)
+        return self.recipes[key]
 
     def _new_student(self, key: str, student: Student, method: Method, data: str, seed: int) -> Node:
         distill = self.config.distill
@@ -325,13 +307,17 @@ class _Planner:
             **self._recipe(method),
         }
         inputs = {"real": self.base["prepare"]}
-        inputs |= self._taught(method)
+        inputs |= self._taught(method) | self._compared(method, data)
+        section: dict[str, Any] = {"distill": distilled, **self.sections.trains, "seed": seed}
         if data == "real+synthetic":
             inputs["synthetic"] = self.base["synthetic"]
+        if data == "real+mixed":
+            inputs["mixes"] = self._mixed(method)
+            section["recipes"] = {"mixes": {"labels": self.config.recipes.mixes.labels}}
+        if data != "real":
             distilled["real_fraction"] = distill.real_fraction
             distilled["synthetic_weight"] = distill.synthetic_weight
         arguments = {"student": student.name, "method": method.shown, "data": data, "seed": seed}
-        section = {"distill": distilled, **self.trains, "seed": seed}
         return self._add("distill", section, inputs, key, arguments)
 
 

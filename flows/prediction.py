@@ -172,7 +172,7 @@ def _found(paths: list[Path]) -> Iterator[Path]:
             continue
         inside = sorted(item for item in path.iterdir() if item.suffix.lower() in SUFFIXES and item.is_file())
         if not inside:
-            raise DataError(f"{path}: must hold PNG or JPEG files, got a folder without any.")
+            raise DataError(f"{path}: must hold image files ({', '.join(SUFFIXES)}), got a folder without any.")
         yield from inside
 
 
@@ -202,9 +202,9 @@ def _blocks(
 
 def _rows(path: Path, image_shape: tuple[int, int, int]) -> Iterator[tuple[list[str], npt.NDArray[np.uint8]]]:
     """The images of a set, named by their rows."""
-    from data.reading import open_set
+    from data.untrusted import open_untrusted
 
-    found = open_set(path)
+    found = open_untrusted(path)
     if "images" not in found.columns:
         raise DataError(f"{path}: must be a set of images, got kind '{found.kind}' without any.")
     shape = found.columns["images"].shape[1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from data.errors import ConfigError
@@ -10,37 +11,52 @@ from data.sources import Source
 from flows.config import Config
 from flows.filtering import check_filter
 from flows.generator_config import ClassGenerator, ContinuousGenerator
-from flows.plan import make_source
-from flows.recipes import check_batches
+from flows.plan import STAGES, make_source
+from flows.recipes import check_batches, check_recipes
 from flows.student_config import Network, Training
 from flows.teacher_config import Imported, PretrainedTeacher, TrainedTeacher
 from flows.teacher_identity import check_teacher, members_of, teacher_gives, why_not_live
 from students.methods import LIVE_NEEDS, NEEDS, check_fits, make_method, recentring_of
 
+#: Stages that read the methods and students, and those that make or judge images.
+_DISTILLING = frozenset({"tuning", "recipes", "distill"})
+_SYNTHETIC = frozenset({"generator", "ratio", "candidates", "fidelity", "tuning", "synthetic", "audit"})
 
-def preflight(config: Config) -> None:
+
+def preflight(config: Config, stages: Collection[str] = STAGES) -> None:
     """Checks what the schema alone cannot.
 
     Torch is imported inside the checks that need it, so that ``check_labels`` alone does without.
+
+    Args:
+        config: of the run.
+        stages: those that will run; what only others read is not checked, so that ``--only prepare`` needs no methods.
 
     Raises:
         ConfigError: naming the first thing that cannot work.
     """
     from data.compute import pick_compute
-    from students.networks import make_network
-    from students.recentring import output_bias
 
     source = make_source(config)
     pick_compute(config.compute.device, config.compute.precision)
-    if config.uses_synthetic:
+    distills = not _DISTILLING.isdisjoint(stages)
+    if config.uses_synthetic and not _SYNTHETIC.isdisjoint(stages):
         _check_images(config, source)
-    check_labels(config)
-    check_batches(config)
+    check_labels(config, stages)
     for member in members_of(config.teacher):
         if isinstance(member, TrainedTeacher):
             _check_training("teacher.training", member.training, source)
-    _check_training("distill.training", config.distill.training, source)
     _check_teacher(config, source)
+    if distills:
+        check_batches(config)
+        _check_training("distill.training", config.distill.training, source)
+        _check_students(config, source)
+
+
+def _check_students(config: Config, source: Source) -> None:
+    from students.networks import make_network
+    from students.recentring import output_bias
+
     outputs = source.label_space.outputs
     recentres = any(recentring_of(make_method(item.name, item.options)) for item in config.distill.methods)
     for student in config.distill.students:
@@ -69,16 +85,30 @@ def _check_training(key: str, training: Training, source: Source) -> None:
         )
 
 
-def check_labels(config: Config) -> None:
+def check_labels(config: Config, stages: Collection[str] = STAGES) -> None:
     """Checks what needs no torch: methods against labels and teacher, the ratio, how images are filtered.
+
+    Args:
+        config: of the run.
+        stages: those that will run, as ``preflight``.
 
     Raises:
         ConfigError: naming the first thing that cannot work.
     """
     source = make_source(config)
-    space = source.label_space
     check_teacher(config.teacher)
-    given = teacher_gives(config.teacher)
+    if not _DISTILLING.isdisjoint(stages):
+        _check_methods(config, source)
+        check_recipes(config, source.label_space)
+    if config.uses_synthetic and not _SYNTHETIC.isdisjoint(stages):
+        check_filter(config.synthetic, source.label_space)
+        if config.candidates.file is None and config.candidates.subsample:
+            _check_ratio_labels(config, source.label_space)
+            _check_ratio_teacher(config)
+
+
+def _check_methods(config: Config, source: Source) -> None:
+    space, given = source.label_space, teacher_gives(config.teacher)
     for method in config.distill.methods:
         made = make_method(method.name, method.options)
         tasks = made.tasks
@@ -96,11 +126,6 @@ def check_labels(config: Config) -> None:
                 f"{why_not_live(config.teacher)}; try a method that needs its answers alone, such as 'kd' for classes "
                 "or 'imitation' for values, or a teacher of kind trained, checkpoint or pretrained."
             )
-    if config.uses_synthetic:
-        check_filter(config.synthetic, space)
-        if config.candidates.file is None and config.candidates.subsample:
-            _check_ratio_labels(config, space)
-            _check_ratio_teacher(config)
 
 
 def _check_teacher(config: Config, source: Source) -> None:

@@ -1,60 +1,84 @@
-"""Recipes of comparative groups: the command ``stillhouse data pairs``, and whether a run can use one."""
+"""Whether a run can use its recipes: comparisons that fit the methods and batches, mixes that fit the labels."""
 
 from __future__ import annotations
 
-import json
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import ConfigError
+from flows.recipe_config import NEAR, Groups, drawn_in_training
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from data.labels import LabelSpace
     from data.reading import ImageSet
+    from data.recipes.groups import Groups as Comparisons
     from data.store import Artifact
     from flows.config import Config
 
+#: Relations that compare rows by their class, and one that compares them by their values.
+_BY_CLASS = ("same_class", "different_class")
+_BY_VALUE = "near_label"
 
-def pairs_command(
-    file: Path, positive: int, negative: int, count: int, seed: int, out: Path, *, as_json: bool = False
-) -> None:
-    """Writes comparisons between training rows of a set, for methods that compare groups.
+
+def check_recipes(config: Config, space: LabelSpace) -> None:
+    """Checks recipes against labels and methods, before anything is read.
 
     Args:
-        file: the set, or the folder of an artifact with one set.
-        positive: rows of the first group of a comparison.
-        negative: rows of the second group.
-        count: comparisons.
-        seed: makes the choice and its order.
-        out: the file to write.
-        as_json: whether what was written is told as JSON.
+        config: of the run.
+        space: what labels mean.
 
     Raises:
-        ConfigError: for sizes that cannot be, or a file that is there already.
-        DataError: if the set cannot be read.
+        ConfigError: naming the key that cannot work.
     """
-    from data.reading import open_set
-    from data.recipes.groups import write_groups
+    from students.methods import group_sizes, make_method
 
-    images = open_set(_set_of(file))
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out must be a file in a folder that is there, got {out}; make {out.parent} first.")
-    if out.exists():
-        raise ConfigError(f"--out must be a new file, got {out}, which is there; remove it first.")
-    digest = write_groups(out, images, positive, negative, count, seed)
-    if as_json:
-        print(json.dumps({"path": str(out), "of": images.content_sha256, "content_sha256": digest, "groups": count}))
+    made = ((method.name, group_sizes(make_method(method.name, method.options))) for method in config.distill.methods)
+    # A method may be there several times, with other sizes.
+    comparing = [(name, sizes) for name, sizes in made if sizes is not None]
+    groups = config.recipes.groups
+    # A recipe wins for the real rows.
+    drawn = config.distill.recipe is None or config.uses_synthetic
+    if comparing and drawn and not drawn_in_training(groups):
+        _check_relation(groups.relation, space)
+        _check_neighbours(groups, comparing)
+    if not config.uses_mixes:
         return
-    print(f"{out}: {count} comparisons of {positive} with {negative} rows of {images.path}")
+    if comparing:
+        raise ConfigError(
+            f"distill.data real+mixed must have methods whose rows come singly, got '{comparing[0][0]}', which "
+            "compares groups of rows, and mixed images are in none; leave out real+mixed or the method."
+        )
+    mixes = config.recipes.mixes
+    if mixes.pick > 1 and not space.has_classes:
+        raise ConfigError(
+            f"recipes.mixes.pick must be 1 for {space.kind} labels, as there are no class probabilities to pick by, "
+            f"got {mixes.pick}."
+        )
 
 
-def _set_of(file: Path) -> Path:
-    """The one HDF5 file of an artifact's folder, or the file itself."""
-    if not file.is_dir():
-        return file
-    found = sorted(file.glob("*.h5"))
-    if len(found) != 1:
-        raise ConfigError(f"{file} must hold one HDF5 set, got {len(found)}; name the file.")
-    return found[0]
+def _check_relation(relation: str, space: LabelSpace) -> None:
+    if relation in _BY_CLASS and not space.has_classes:
+        raise ConfigError(
+            f"recipes.groups.relation '{relation}' is for labels with a class, got {space.kind} labels; try near_label."
+        )
+    if relation == _BY_VALUE and not space.dimensions:
+        raise ConfigError(
+            "recipes.groups.relation 'near_label' is for labels with values, got class labels, which have no "
+            "neighbours; try same_class."
+        )
+
+
+def _check_neighbours(groups: Groups, comparing: Sequence[tuple[str, tuple[int, int]]]) -> None:
+    for method, (positive, negative) in comparing:
+        if groups.relation in NEAR and groups.neighbours < positive + negative - 1:
+            raise ConfigError(
+                f"recipes.groups.neighbours must be at least {positive + negative - 1} for method '{method}', which "
+                f"compares groups of {positive} and {negative}: the other rows of a comparison are neighbours of its "
+                f"first; got {groups.neighbours}."
+            )
 
 
 def check_batches(config: Config) -> None:
@@ -76,7 +100,7 @@ def check_batches(config: Config) -> None:
         if sizes is not None and distill.recipe is not None:
             _check_sizes(distill.recipe, sizes, method.name)
         for data in distill.data:
-            parts, size = 2 if data == "real+synthetic" else 1, 1 if sizes is None else sum(sizes)
+            parts, size = 1 if data == "real" else 2, 1 if sizes is None else sum(sizes)
             shares = batch_shares(distill.training.batch_size, distill.real_fraction, parts, size)
             check_shared(shares, processes, size)
 
@@ -94,7 +118,7 @@ def check_recipe(config: Config, real: Artifact) -> None:
     import numpy as np
 
     from data.reading import open_set
-    from data.recipes.groups import groups_of_rows, read_groups
+    from data.recipes.groups import groups_of_rows
     from data.splitting import TRAIN
     from students.methods import group_sizes, make_method
 
@@ -103,27 +127,63 @@ def check_recipe(config: Config, real: Artifact) -> None:
         return
     images = open_set(real.path("real.h5"))
     rows = np.flatnonzero(np.asarray(images.columns["split"]) == TRAIN)
-    groups_of_rows(read_groups(Path(recipe)), images, rows, f"distill.recipe {recipe}")
+    groups_of_rows(read_recipe(recipe), images, rows, f"distill.recipe {recipe}")
 
 
-def open_recipe(path: str) -> ImageSet:
-    """The recipe of a configuration.
+def recipe_digest(path: str) -> str:
+    """Content of the recipe of a configuration, as fingerprints have it.
 
     Raises:
         ConfigError: if there is no such file.
         DataError: if it cannot be read.
     """
-    from data.reading import open_set
+    return _open_recipe(path).content_sha256
 
+
+def read_recipe(path: str) -> Comparisons:
+    """The comparisons of the recipe of a configuration, all of its digests compared.
+
+    Raises:
+        ConfigError: if there is no such file.
+        DataError: if it cannot be read, or is damaged.
+    """
+    return _read(path, _stamp(path))
+
+
+def _open_recipe(path: str) -> ImageSet:
+    return _open(path, _stamp(path))
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    """What changes with the file, so that one which stays is read once."""
     if not Path(path).is_file():
         raise ConfigError(
             f"distill.recipe must be a file that is there, got {path}; make one by 'stillhouse data pairs'."
         )
-    return open_set(Path(path))
+    known = Path(path).stat()
+    return known.st_dev, known.st_ino, known.st_size, known.st_mtime_ns
+
+
+# The file may be anybody's, and is read in a process of its own, which takes a while.
+@lru_cache(maxsize=4)
+def _open(path: str, stamp: tuple[int, ...]) -> ImageSet:
+    from data.untrusted import open_untrusted
+
+    del stamp
+    return open_untrusted(path)
+
+
+@lru_cache(maxsize=1)
+def _read(path: str, stamp: tuple[int, ...]) -> Comparisons:
+    from data.recipes.groups import groups_in
+    from data.untrusted import open_untrusted
+
+    del stamp
+    return groups_in(open_untrusted(path, verify=True))
 
 
 def _check_sizes(recipe: str, sizes: tuple[int, int], method: str) -> None:
-    columns = open_recipe(recipe).columns
+    columns = _open_recipe(recipe).columns
     found = tuple(columns[name].shape[1] if name in columns else 0 for name in ("positive", "negative"))
     if found != sizes:
         raise ConfigError(

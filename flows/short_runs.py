@@ -10,18 +10,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from data.compute import Compute
 from data.files import write_json
 from data.reading import open_set
+from data.recipes.relations import sample_related
 from data.workspace import Workspace
 from flows.execute import StageContext
 from flows.filtering import CandidateFilter, Rows
-from flows.stages.common import Part, RealSet, compute_of
+from flows.stages.common import RealSet, UnreadPart, compute_of
 from flows.stages.distill import live_teacher, real_rows
 from flows.tuning import short_training
 from students import training_data
 from students.data_parallel import train_in_processes
 from students.model import ImageModel
+
+Groups = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -49,9 +55,9 @@ class ShortRuns:
         return RealSet.of(self.context.inputs["real"])
 
     @cached_property
-    def _parts(self) -> tuple[training_data.Rows, Part]:
+    def _parts(self) -> tuple[training_data.Rows, UnreadPart]:
         """Training rows with what the method reads of the teacher, and validation rows."""
-        return real_rows(self.context, self.real), self.real.validation
+        return real_rows(self.context, self.real), self.real.unread_validation
 
     @cached_property
     def _compute(self) -> Compute:
@@ -89,13 +95,24 @@ class ShortRuns:
         if rows is None:
             return training_data.TrainingData(self._parts[0])
         chosen = self.filter
+        labels, outputs = chosen.labels(rows), chosen.candidates.take("teacher_outputs", rows)
         synthetic = training_data.Rows(
-            chosen.candidates.take("images", rows),
-            chosen.labels(rows),
-            chosen.candidates.take("teacher_outputs", rows),
+            chosen.candidates.select("images", rows),
+            labels,
+            outputs,
             soft_labels=chosen.relabelling == "soft",
+            groups=self._groups(labels, outputs),
         )
         return training_data.TrainingData(self._parts[0], synthetic)
+
+    def _groups(self, labels: npt.NDArray[Any], outputs: npt.NDArray[np.float32]) -> Groups | None:
+        """Comparisons of a synthetic set as the stage ``recipes`` makes them; None where training draws them itself."""
+        asked = self.context.node.request.config.get("recipes")
+        if asked is None:
+            return None
+        return sample_related(
+            labels=labels, label_space=self.real.label_space, teacher_outputs=outputs, **asked["groups"]
+        )
 
     def _score(self, data: training_data.TrainingData, seed: int, folder: Path) -> float:
         """What ``students.evaluation.score`` gives for the last weights of one run on the validation rows."""
@@ -110,6 +127,7 @@ class ShortRuns:
             options=section["student"]["options"],
             method=section["method"]["name"],
             method_options=section["method"]["options"],
+            image_memory=self.context.config.compute.image_memory,
             **short_training(section["training"], self.context.node.request.config["tuning"]["steps"]),
             teacher=self._teacher,
             real_fraction=section["real_fraction"],

@@ -29,6 +29,11 @@ class Training(Section):
 
     steps: int = Field(2000, ge=1, description="Optimiser steps.")
     batch_size: int = Field(64, ge=1, description="Images a step.")
+    order: Literal["rows", "blocks"] = Field(
+        "rows",
+        description="Order of training rows: shuffled one by one, or in runs of consecutive rows, which sets larger "
+        "than memory need.",
+    )
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD with momentum, or AdamW.")
     learning_rate: float = Field(0.05, gt=0, description="Peak learning rate.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD.")
@@ -111,7 +116,7 @@ class Distill(Section):
         (Student(name="convnet-6", network="convnet", options={"channels": 6}),), min_length=1
     )
     methods: tuple[Method, ...] = Field((Method(name="ce"), Method(name="kd")), min_length=1)
-    data: tuple[Literal["real", "real+synthetic"], ...] = Field(
+    data: tuple[Literal["real", "real+synthetic", "real+mixed"], ...] = Field(
         ("real", "real+synthetic"), min_length=1, description="Training data of the students."
     )
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="Seeds of initial weights and batches.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,10 +139,18 @@ def check_teacher(teacher: Teacher) -> None:
             _needs("timm", "timm", "teacher.library timm")
 
 
-def asks_teacher(stage: str, teacher: Teacher) -> bool:
-    """Whether a stage asks the teacher for answers, and not only for what it is."""
+def asks_teacher(stage: str, teacher: Teacher, inputs: Collection[str] = ()) -> bool:
+    """Whether a stage asks the teacher for answers, and not only for what it is.
+
+    Args:
+        stage: its name.
+        teacher: of the run.
+        inputs: what the stage reads, by name.
+    """
     if stage in ("answers", "candidates"):
         return True
+    if stage == "recipes":
+        return "teacher" in inputs
     return stage in ("fidelity", "audit", "assess") and judges(teacher)
 
 

@@ -14,6 +14,22 @@ def test_there_are_benchmarks():
     assert len(NAMES) >= 9
 
 
+def test_a_recorded_command_tells_no_folder(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    before = set(sys.modules)
+    words = ["reading.py", "--folder", "/some/where", "--rounds", "9", "--folder=/else/where"]
+    monkeypatch.setattr(sys, "argv", words)
+    try:
+        assert importlib.import_module("rounds").beginning("reading", {}, {})["command"] == (
+            "python benchmarks/reading.py --rounds 9"
+        )
+    finally:
+        for mine in set(NAMES) & (set(sys.modules) - before):
+            del sys.modules[mine]
+    for path in (FOLDER / "results").glob("*.json"):
+        assert "--folder" not in path.read_text(encoding="utf-8"), path.name
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_benchmark_finds_what_it_imports_and_says_how_it_is_called(name, monkeypatch, capsys):
     monkeypatch.syspath_prepend(FOLDER)

@@ -17,6 +17,7 @@ _STAGES = {
     "fidelity": "generated and test images",
     "tuning": "images of the short runs",
     "audit": "real and synthetic images",
+    "recipes": "mixed images",
     "assess": "test images, as they are and corrupted",
 }
 _USED = ("teacher_calls", "teacher_calls_to_judge")
@@ -67,6 +68,10 @@ class Calls:
         return {"budget": self.budget, "stages": [asdict(stage) for stage in self.stages]}
 
 
+def _stage(manifest: Mapping[str, Any]) -> str:
+    return str(manifest.get("stage", ""))
+
+
 def stage_calls(inputs: ReportInputs) -> Calls:
     """What every stage asked, from the metrics of the manifests; stages that asked nothing are left out.
 
@@ -75,10 +80,11 @@ def stage_calls(inputs: ReportInputs) -> Calls:
     """
     found = []
     for stage, words in _STAGES.items():
-        metrics = inputs.manifests.get(stage, {}).get("metrics", {})
-        paid = metrics.get("paid_calls")
-        used = max(sum(int(metrics.get(name) or 0) for name in _USED), int(paid or 0))
+        nodes = [manifest.get("metrics", {}) for manifest in inputs.manifests.values() if _stage(manifest) == stage]
+        paid = [int(metrics["paid_calls"]) for metrics in nodes if metrics.get("paid_calls") is not None]
+        asked = sum(int(metrics.get(name) or 0) for metrics in nodes for name in _USED)
+        used = max(asked, sum(paid))
         if used:
-            found.append(StageCalls(stage, words, used, None if paid is None else int(paid)))
+            found.append(StageCalls(stage, words, used, sum(paid) if paid else None))
     teacher: Mapping[str, Any] = inputs.config.get("teacher") or {}
     return Calls(tuple(found), teacher.get("max_calls"))

@@ -120,7 +120,7 @@ def _method_panels(key: str, student: str, curves: Sequence[tuple[StudentRun, Ma
         own = [(data, ways[method, data]) for data in kinds if (method, data) in ways]
         title = f"{student}: {called[method]}"
         series = [] if alone is None or method in labels else [("student alone", "grey", alone)]
-        series += [(plain_data(data), DATA_COLOURS[kinds.index(data)], seeds) for data, seeds in own]
+        series += [(plain_data(data), DATA_COLOURS[data], seeds) for data, seeds in own]
         plots.append(_plot(f"{key}-method-{place}", title, series, limits))
     return plots
 

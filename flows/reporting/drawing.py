@@ -38,8 +38,8 @@ COLOURS = {
 }
 SERIES = [name for name in COLOURS if name.startswith("series")]
 ACCENT = COLOURS["series-1"]
-#: Colours of the kinds of data, where plots tell them apart, in the order of the kinds.
-DATA_COLOURS = ("series-3", "series-1")
+#: Colours of the kinds of data, where plots tell them apart; series-2 is the teacher's.
+DATA_COLOURS = {"real": "series-3", "real+synthetic": "series-1", "real+mixed": "series-4"}
 _POINTS_PER_PIXEL = 0.75
 _PAPER = "#fbfaf7"
 

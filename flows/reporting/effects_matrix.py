@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from flows.reporting.results import Summary
 from flows.reporting.verdict import Verdict, compare
-from flows.reporting.wording import ALONE, decimals, difference_words, number, plain_data, variant_words
+from flows.reporting.wording import (
+    ALONE,
+    added_data,
+    decimals,
+    difference_words,
+    number,
+    plain_data,
+    variant_words,
+)
 
 _SHORT: Mapping[Verdict, str] = {"better": "better", "worse": "worse", "noise": "noise", "unknown": "unknown"}
 
@@ -31,15 +39,15 @@ class EffectsMatrix:
 
 
 def effects_matrix(summaries: Sequence[Summary]) -> EffectsMatrix:
-    """What the method adds to labels alone on each kind of data, and what synthetic data add to the method.
+    """What the method adds to labels alone on each kind of data, and what other data than real ones add to the method.
 
     Args:
         summaries: of one figure.
     """
     kinds = list(dict.fromkeys(row.data for row in summaries))
     columns = [f"Method added, {plain_data(kind)}" for kind in kinds]
-    if len(kinds) > 1:
-        columns.append("Synthetic added")
+    more = [kind for kind in kinds if kind != "real"] if "real" in kinds else []
+    columns += [f"{added_data(kind).capitalize()} added" for kind in more]
     places = decimals(max((abs(row.mean) for row in summaries), default=1.0))
 
     alone = [row.shown for row in summaries if row.method in ALONE]
@@ -67,8 +75,8 @@ def effects_matrix(summaries: Sequence[Summary]) -> EffectsMatrix:
             own = found(student, (method,), kind)
             labels = None if own is None or method in alone else found(student, alone, kind, own.steps)
             cells.append(cell(own, labels))
-        if len(kinds) > 1:
-            more = found(student, (method,), next(kind for kind in kinds if kind != "real"))
-            cells.append(cell(more, None if more is None else found(student, (method,), "real", more.steps)))
+        for kind in more:
+            own = found(student, (method,), kind)
+            cells.append(cell(own, None if own is None else found(student, (method,), "real", own.steps)))
         rows.append((called[method], student, tuple(cells)))
     return EffectsMatrix(tuple(columns), tuple(rows))

@@ -21,7 +21,7 @@ class StudentRun:
     Args:
         student: its name in the configuration.
         method: the distillation method's name.
-        data: ``"real"`` or ``"real+synthetic"``.
+        data: ``"real"``, ``"real+synthetic"`` or ``"real+mixed"``.
         seed: seed of the initial weights and of the batches.
         folder: the artifact's folder.
         manifest: the artifact's manifest.

@@ -137,10 +137,17 @@ def _facts(samples: Samples, group: Group, artifacts: list[Any]) -> list[tuple[s
         facts.append(
             ("images", f"{shape[2]} \N{MULTIPLICATION SIGN} {shape[3]}, {'grey' if shape[1] == 1 else 'colour'}")
         )
+    skipped = next((item.manifest["metrics"].get("skipped", 0) for item in artifacts if item.name == "prepare"), 0)
+    if skipped:
+        facts.append(("images left out, as they cannot be read", wording.count(skipped)))
     if teacher is not None and teacher["parameters"]:
         facts.append(("teacher parameters", wording.count(teacher["parameters"])))
     if samples.synthetic is not None:
         facts.append(("synthetic images kept", wording.count(len(samples.synthetic))))
+    # Of several lists, one with and one without the teacher's answers, all are as long.
+    mixed = max((int(artifact.manifest.get("metrics", {}).get("mixes", 0)) for artifact in artifacts), default=0)
+    if mixed:
+        facts.append(("mixed images", wording.count(mixed)))
     if summaries:
         facts.append(("seeds", str(max(len(row.seeds) for row in summaries))))
     facts.append(("time of all stages", wording.duration(sum(artifact.seconds or 0.0 for artifact in artifacts))))

@@ -90,7 +90,6 @@ def by_method_plot(summaries: Sequence[Summary], teacher: Mapping[str, Any] | No
         key: unique within the page.
     """
     kinds = list(dict.fromkeys(row.data for row in summaries))
-    shades = dict(zip(kinds, DATA_COLOURS, strict=False))
     lines = list(dict.fromkeys((row.student, row.shown) for row in summaries))
     called = {(row.student, row.shown): variant_words(row.method, row.label) for row in summaries}
     several = len({student for student, _ in lines}) > 1
@@ -108,7 +107,7 @@ def by_method_plot(summaries: Sequence[Summary], teacher: Mapping[str, Any] | No
             axes.text(side[0], 0.3 - place, name, transform=place_text, va="center", ha=side[1], color=COLOURS["ink"])
         for row in summaries:
             middle = -lines.index((row.student, row.shown)) - 0.26 * kinds.index(row.data)
-            colour = COLOURS[shades[row.data]]
+            colour = COLOURS[DATA_COLOURS[row.data]]
             if row.std:
                 axes.plot([row.mean - row.std, row.mean + row.std], [middle] * 2, color=colour, alpha=0.35, lw=3)
             axes.plot([row.mean] * 2, [middle - 0.11, middle + 0.11], color=colour, lw=1.5)
@@ -125,7 +124,7 @@ def by_method_plot(summaries: Sequence[Summary], teacher: Mapping[str, Any] | No
     spoken = "; ".join(f"{row.student}, {row.words}: mean {row.mean:.4g}" for row in summaries)
     height = _METHOD_PIXELS * len(lines) + 60
     svg = draw(key, f"Test results of every seed. {spoken}.", paint, width=410, height=height)
-    legend = [(shades[kind], plain_data(kind)) for kind in kinds]
+    legend = [(DATA_COLOURS[kind], plain_data(kind)) for kind in kinds]
     return Plot("Every seed", svg, (*legend, ("grey", "a dot a seed, a tick at the mean, a bar of ± one deviation")))
 
 

@@ -71,10 +71,15 @@ def _items(manifest: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
 
 def artifacts_of(inputs: ReportInputs) -> list[Artifact]:
     """All artifacts of a run: the shared stages in order, then the students."""
-    stages = sorted(inputs.manifests, key=lambda stage: (_ORDER.index(stage) if stage in _ORDER else 99, stage))
-    shared = [Artifact(stage, inputs.manifests[stage]) for stage in stages]
+    names = sorted(inputs.manifests, key=lambda name: (_place(inputs.manifests[name]), name))
+    shared = [Artifact(name, inputs.manifests[name]) for name in names]
     students = [Artifact(f"{run.student}, {run.words}, seed {run.seed}", run.manifest) for run in inputs.students]
     return shared + students
+
+
+def _place(manifest: Mapping[str, Any]) -> int:
+    stage = manifest.get("stage")
+    return _ORDER.index(stage) if stage in _ORDER else len(_ORDER)
 
 
 def package_groups(artifacts: list[Artifact]) -> list[tuple[str, list[str]]]:
@@ -86,13 +91,13 @@ def package_groups(artifacts: list[Artifact]) -> list[tuple[str, list[str]]]:
 
 
 def source_words(config: Mapping[str, Any], real: ImageSet | None) -> str:
-    """What the real images are: the source's kind and its homepage, as far as they are known.
+    """What the real images are: the source's kind, the name of data of one's own, and the homepage, where known.
 
     Args:
         config: the resolved configuration.
         real: the set of real images, or None.
     """
     section = config.get("source")
-    kind = section.get("kind") if isinstance(section, Mapping) else section
+    kind, name = (section.get("kind"), section.get("name")) if isinstance(section, Mapping) else (section, None)
     homepage = None if real is None else real.provenance.get("homepage")
-    return ", ".join(str(part) for part in (kind, homepage) if part)
+    return ", ".join(str(part) for part in (f"'{name}'" if name else None, kind, homepage) if part)

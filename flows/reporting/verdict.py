@@ -13,12 +13,14 @@ from flows.reporting.groups import Group
 from flows.reporting.results import Summary, baseline
 from flows.reporting.wording import (
     ALONE,
+    added_data,
     decimals,
     difference_words,
     higher_is_better,
     mean_and_deviation,
     metric_words,
     number,
+    plain_data,
     plural,
     unit_words,
     variant_words,
@@ -134,7 +136,7 @@ def _paired_half_width(pool: Sequence[Summary]) -> float | None:
 
 
 def effects(summaries: Sequence[Summary]) -> list[Comparison]:
-    """What each part brought: every method against labels alone, and synthetic data with every method."""
+    """What each part brought: every method against labels alone, and what was added to the real data with it."""
     comparisons = []
     for row in summaries:
         for other in summaries:
@@ -142,11 +144,12 @@ def effects(summaries: Sequence[Summary]) -> list[Comparison]:
                 continue
             name = variant_words(row.method, row.label)
             if row.data == other.data and other.method in ALONE and row.method not in ALONE:
-                where = "" if row.data == "real" else ", both on real + synthetic"
+                where = "" if row.data == "real" else f", both on {plain_data(row.data)}"
                 against = variant_words(other.method, other.label)
                 comparisons.append(compare(row, other, summaries, f"{name} against {against}{where}"))
             elif row.shown == other.shown and row.data != "real" and other.data == "real":
-                comparisons.append(compare(row, other, summaries, f"synthetic data added, with {name}"))
+                added = f"{added_data(row.data)} data added, with {name}"
+                comparisons.append(compare(row, other, summaries, added))
     return comparisons
 
 
@@ -238,9 +241,10 @@ def _name(row: Summary) -> str:
     if row.label and words.startswith(row.label):
         # A label is no word: its case stays where it begins a sentence.
         words = f"'{row.label}'{words.removeprefix(row.label)}"
-    if words == "real + synthetic":
-        return "training on real + synthetic data"
-    return f"{words} data" if words.endswith("synthetic") else words
+    data = plain_data(row.data)
+    if row.data != "real" and words == data:
+        return f"training on {data} data"
+    return f"{words} data" if row.data != "real" and words.endswith(data) else words
 
 
 def _figure(row: Summary) -> str:

@@ -84,6 +84,11 @@ def plain_data(data: str) -> str:
     return " + ".join(data.split("+"))
 
 
+def added_data(data: str) -> str:
+    """What a kind of training data has beside the real images, as an adjective: "synthetic", "mixed"."""
+    return data.split("+")[-1]
+
+
 def metric_words(metric: str) -> str:
     """Name of a metric in words."""
     names = {"accuracy": "accuracy", "mae": "mean absolute error", "rmse": "root mean squared error"}

@@ -12,17 +12,16 @@ if TYPE_CHECKING:
 
     from data.views import ViewRule
     from flows.execute import StageContext
-    from flows.teachers import OpenTeacher
+    from flows.stages.common import UnreadPart
 
 VERSION = 1
-#: Blocks of the network that are asked for at a time, so that one sees how far it is.
-_BLOCKS = 4
 
 
 def run(context: StageContext) -> dict[str, Any]:
     """Writes ``answers.h5``: the teacher's outputs for the training rows of the real set.
 
     With ``answers.views`` a row stands there once a view, view after view, and the clean image is not asked about.
+    Images are read some blocks at a time.
     """
     import numpy as np
 
@@ -34,31 +33,30 @@ def run(context: StageContext) -> dict[str, Any]:
 
     compute = compute_of(context.config)
     real = RealSet.of(context.inputs["real"])
-    train, settings = real.train, context.config.answers
+    train, settings = real.unread_train, context.config.answers
     provenance: dict[str, Any] = {
         "teacher": context.inputs["teacher"].fingerprint,
         "images": real.images.content_sha256,
         "view": "clean",
     }
+    rule = None
+    if settings.views:
+        seed = derive_seed(context.seed, "views")
+        rule = ViewRule(seed, settings.shift_pixels, settings.flip)
+        provenance["view"] = {"seed": seed, "shift_pixels": settings.shift_pixels, "flip": settings.flip}
+    block_rows, total = context.config.compute.block_rows, max(settings.views, 1) * len(train.rows)
+    found: list[npt.NDArray[np.float32]] = []
+    done = 0
     with open_teacher(context, compute) as teacher:
-        if settings.views:
-            seed = derive_seed(context.seed, "views")
-            rule = ViewRule(seed, settings.shift_pixels, settings.flip)
-            provenance["view"] = {"seed": seed, "shift_pixels": settings.shift_pixels, "flip": settings.flip}
-
-            def pictures() -> Iterator[npt.NDArray[np.uint8]]:
-                return (seen(train.images, rule, view) for view in range(settings.views))
-        else:
-
-            def pictures() -> Iterator[npt.NDArray[np.uint8]]:
-                return iter([train.images])
-
         # A stage that cannot be finished should not begin to pay.
-        teacher.check_budget(pictures())
-        outputs = _answers(context, teacher, pictures(), max(settings.views, 1) * len(train.rows))
+        teacher.check_budget(pictures(train, block_rows, rule, settings.views))
+        for images in pictures(train, block_rows, rule, settings.views):
+            found.append(teacher.answer(images))
+            done += len(images)
+            context.workspace.report("answers", done, total)
         paid = teacher.paid()
     columns: dict[str, npt.NDArray[Any]] = {
-        "teacher_outputs": outputs,
+        "teacher_outputs": np.concatenate(found),
         "source_row": np.tile(train.rows, max(settings.views, 1)),
     }
     if settings.views:
@@ -71,38 +69,29 @@ def run(context: StageContext) -> dict[str, Any]:
         license=real.images.license,
         provenance=provenance,
     )
-    return {"teacher_calls": len(outputs), **paid}
+    return {"teacher_calls": total, **paid}
 
 
-def _answers(
-    context: StageContext, teacher: OpenTeacher, pictures: Iterator[npt.NDArray[np.uint8]], total: int
-) -> npt.NDArray[np.float32]:
-    """The outputs for sets of images, one set after the other, asked for block by block."""
-    import numpy as np
-
-    size, found, done = _BLOCKS * context.config.compute.block_rows, [], 0
-    for images in pictures:
-        for start in range(0, len(images), size):
-            found.append(teacher.answer(images[start : start + size]))
-            done += len(found[-1])
-            context.workspace.report("answers", done, total)
-    return np.concatenate(found)
-
-
-def seen(images: npt.NDArray[np.uint8], rule: ViewRule, view: int, rows_a_block: int = 4096) -> npt.NDArray[np.uint8]:
-    """One view of every training image, in the order of the rows; as large as the images.
+def pictures(
+    train: UnreadPart, block_rows: int, rule: ViewRule | None = None, views: int = 0
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """What the teacher is asked about, some blocks at a time: the images, or one view after the other of all of them.
 
     Args:
-        images: uint8 (N, C, H, W).
+        train: training rows.
+        block_rows: images that a network takes at a time.
         rule: how views are made.
-        view: its number.
-        rows_a_block: images at a time.
+        views: how many there are; 0 for the clean images.
     """
-    import numpy as np
     import torch
 
-    made = np.empty_like(images)
-    for start in range(0, len(images), rows_a_block):
-        rows = torch.arange(start, min(start + rows_a_block, len(images)))
-        made[start : start + len(rows)] = rule(torch.from_numpy(images[start : start + len(rows)]), rows, view).numpy()
-    return made
+    from flows.stages.common import read_blocks
+
+    for view in range(max(views, 1)):
+        start = 0
+        for images in read_blocks(train.images, block_rows):
+            if rule is not None:
+                rows = torch.arange(start, start + len(images))
+                start += len(images)
+                images = rule(torch.from_numpy(images), rows, view).numpy()
+            yield images

@@ -44,7 +44,7 @@ def run(context: StageContext) -> dict[str, Any]:
     real = RealSet.of(context.inputs["real"])
     space = real.label_space
     sample, ratio = _sample(context, compute), _ratio(context, compute)
-    labels = generated_labels(real.train.labels, space, options.labels, context.seed)
+    labels = generated_labels(real.unread_train.labels, space, options.labels, context.seed)
     described: dict[str, Any] = {
         "label_space": space,
         "license": real.images.license,

@@ -10,17 +10,23 @@ import numpy.typing as npt
 
 from data.errors import DataError, StageError
 from data.labels import LabelSpace
-from data.reading import ImageSet, open_set
+from data.reading import ImageSet, Selected, open_set
 from data.splitting import TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from data.compute import Compute
     from data.store import Artifact
     from data.views import ViewRule
     from flows.config import Config
     from flows.execute import StageContext
+    from flows.teachers import OpenTeacher
     from generators.external import ExternalSampler
     from generators.sampling import Sampler
+
+#: Blocks of a network that are read and asked about at a time.
+_BLOCKS = 4
 
 
 def compute_of(config: Config) -> Compute:
@@ -76,6 +82,15 @@ class Part:
 
 
 @dataclass(frozen=True)
+class UnreadPart:
+    """The same with images that are read when they are asked for, so that a set may be larger than memory."""
+
+    rows: npt.NDArray[np.int64]
+    images: Selected
+    labels: npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
 class RealSet:
     """The real set of a run and its three parts."""
 
@@ -91,10 +106,24 @@ class RealSet:
         """Space of the labels."""
         return self.images.label_space
 
+    def rows(self, number: int) -> npt.NDArray[np.int64]:
+        """Row numbers of one part; no image is read."""
+        return np.flatnonzero(np.asarray(self.images.columns["split"]) == number)
+
     def part(self, number: int) -> Part:
-        """The rows of one part."""
-        rows = np.flatnonzero(self.images.columns["split"] == number)
+        """The rows of one part, in memory."""
+        rows = self.rows(number)
         return Part(rows, self.images.take("images", rows), self.images.take("labels", rows))
+
+    def unread(self, number: int) -> UnreadPart:
+        """The rows of one part, whose images stay in the file."""
+        rows = self.rows(number)
+        return UnreadPart(rows, self.images.select("images", rows), self.images.take("labels", rows))
+
+    @property
+    def unread_train(self) -> UnreadPart:
+        """Training rows, whose images stay in the file."""
+        return self.unread(TRAIN)
 
     @property
     def train(self) -> Part:
@@ -107,9 +136,38 @@ class RealSet:
         return self.part(VALIDATION)
 
     @property
+    def unread_validation(self) -> UnreadPart:
+        """Validation rows, whose images stay in the file."""
+        return self.unread(VALIDATION)
+
+    @property
     def test(self) -> Part:
         """Test rows: read once, for the final figure."""
         return self.part(TEST)
+
+    @property
+    def unread_test(self) -> UnreadPart:
+        """Test rows, whose images stay in the file."""
+        return self.unread(TEST)
+
+
+def answered(teacher: OpenTeacher, images: Selected, block_rows: int) -> Iterator[npt.NDArray[np.float32]]:
+    """The teacher's outputs for images that are read some blocks at a time, the same as for all of them at once.
+
+    Args:
+        teacher: is asked.
+        images: uint8 (n, C, H, W).
+        block_rows: images that its network takes at a time, so that its blocks stay the same.
+    """
+    for pictures in read_blocks(images, block_rows):
+        yield teacher.answer(pictures)
+
+
+def read_blocks(images: Selected, block_rows: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """Images in pieces of some blocks of a network, read one after the other."""
+    size = _BLOCKS * block_rows
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
 
 
 def answers_of(artifact: Artifact, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -156,7 +214,7 @@ def figures_on_test(context: StageContext, real: RealSet, compute: Compute) -> d
     from students.evaluation import predict
     from students.model import load_model
 
-    test = real.test
+    test = real.unread_test
     model = load_model(context.workspace.folder, compute)
     outputs = predict(model, test.images, compute, context.config.compute.block_rows)
     return figures_of(outputs, test.labels, real.label_space)

@@ -15,7 +15,7 @@ def run(context: StageContext) -> dict[str, Any]:
     from flows.reporting.build import build_report
     from flows.reporting.inputs import ReportInputs, StudentRun
 
-    shared = {name: artifact for name, artifact in context.inputs.items() if artifact.manifest["stage"] == name}
+    shared = {name: artifact for name, artifact in context.inputs.items() if artifact.manifest["stage"] != "distill"}
     students = [
         StudentRun.of(node, context.inputs[name])
         for name, node in context.node.inputs.items()

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from flows.teacher_config import Imported, Teacher, TrainedTeacher
 
 VERSION = 1
+#: Images that a teacher from elsewhere is given to be tried on.
+_TRIED = 64
 _METHODS = {"class": "ce", "scalar": "mse", "vector": "mse", "class+scalar": "joint"}
 
 
@@ -88,7 +90,7 @@ def _train(
     from students.data_parallel import train_in_processes
     from students.training_data import Rows, TrainingData
 
-    train, validation = real.train, real.validation
+    train, validation = real.unread_train, real.unread_validation
     return train_in_processes(
         context.config.compute.processes,
         TrainingData(Rows(train.images, train.labels)),
@@ -101,6 +103,7 @@ def _train(
         seed=seed,
         initial_seed=seed,
         compute=compute,
+        image_memory=context.config.compute.image_memory,
         workspace=workspace,
     )
 
@@ -109,7 +112,7 @@ def _take(teacher: Imported, real: RealSet, folder: Path, compute: Compute, seed
     """Writes what the artifact keeps of a teacher from elsewhere."""
     from flows.importing_teachers import import_teacher
 
-    return import_teacher(teacher, real.label_space, real.train.images, folder, compute, seed)
+    return import_teacher(teacher, real.label_space, real.unread_train.images[:_TRIED], folder, compute, seed)
 
 
 def _check_network(context: StageContext) -> None:
@@ -145,12 +148,15 @@ def _test_figures(context: StageContext, real: RealSet, compute: Compute) -> dic
     Asking a function or an endpoint may cost something, so that this is left to the stage ``assess``: what this stage
     makes does not depend on what the teacher may be asked.
     """
-    from flows.stages.common import figures_of
+    import numpy as np
+
+    from flows.stages.common import answered, figures_of
     from flows.teacher_cards import runs_here
     from flows.teachers import open_unrecorded
 
-    folder, test = context.workspace.folder, real.test
+    folder, test = context.workspace.folder, real.unread_test
     if not runs_here(context.config.teacher, folder):
         return {}
     with open_unrecorded(context, folder, compute) as teacher:
-        return figures_of(teacher.answer(test.images), test.labels, real.label_space)
+        blocks = answered(teacher, test.images, context.config.compute.block_rows)
+        return figures_of(np.concatenate(list(blocks)), test.labels, real.label_space)

@@ -88,7 +88,7 @@ def test_labels_outside_their_space_are_refused(kind, labels, words):
         ({"kind": "scalar", "names": ("a", "b")}, "no class names"),
         ({"kind": "class+scalar"}, "at least 2 names"),
         ({"kind": "class+scalar", "names": ("a", "b"), "minimum": 2.0}, "minimum < maximum, got 2.0 and 1.0"),
-        ({"kind": "scalar", "maximum": float("nan")}, "finite minimum < maximum"),
+        ({"kind": "scalar", "maximum": float("nan")}, "a finite range with minimum < maximum"),
         ({"kind": "picture"}, "must be one of"),
     ],
 )

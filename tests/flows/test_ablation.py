@@ -99,6 +99,14 @@ def test_what_arms_share_is_there_once_and_inputs_come_first(tiny):
     assert set(plan[-1].inputs) == {node.key for node in plan[:-1]}
 
 
+def test_what_no_arm_reads_is_not_asked_for(tiny):
+    def last(*overrides):
+        return planned(tiny(), *overrides)[1][-1].request.fingerprint
+
+    assert last("recipes.mixes.alpha=0.3", "tuning.steps=3") == last()
+    assert last("recipes.groups.seed=3") != last()
+
+
 def test_nodes_keep_the_configuration_of_their_arm(tiny):
     _, plan = planned(tiny())
     by_key = {node.key: node for node in plan}

@@ -301,6 +301,14 @@ def test_regression_chain_runs_whole(tiny, capsys, tmp_path):
     assert "--label must lie between 0 degree and 90 degree, got 137.5" in err
 
 
+def test_what_a_file_is_called_does_not_steer_the_terminal(capsys):
+    assert main(["data", "info", "absent\n\x1b[2J\u202e.h5"]) != 0
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert "absent\\n\\x1b[2J\\u202e.h5" in shown
+    assert shown[:-1].isprintable()
+
+
 def test_debug_shows_where_an_error_came_from():
     with pytest.raises(ConfigError, match="is not a file"):
         main(["run", "absent.yaml", "--debug"])

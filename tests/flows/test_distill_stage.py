@@ -8,18 +8,22 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import students.data_parallel
 from data.errors import DataError, StageError
 from data.labels import LabelSpace
-from data.reading import open_set
+from data.reading import ImageSet, open_set
 from data.recipes.groups import read_groups, write_groups
+from data.recipes.mixes import sample_mixes, write_mixes
 from data.store import Artifact
 from data.views import ViewRule
 from data.workspace import Workspace
 from data.writing import write_set
 from flows.config import Config
+from flows.stages import answers as answering
 from flows.stages import distill, teacher
+from flows.stages.common import RealSet
 from flows.student_config import Training
 from students.training import train_student
 
@@ -144,6 +148,56 @@ def test_the_recipe_that_was_planned_gives_the_groups(tmp_path, given):
     digest = write_groups(foreign, open_set(other), 1, 1, 30, 4)
     with pytest.raises(DataError, match=r"distill\.recipe .*foreign\.h5 must be of the set"):
         run("foreign", {"recipe": digest}, str(foreign))
+
+
+@pytest.fixture
+def untaken(monkeypatch):
+    """Images of the real set may be read some rows at a time, never a whole part."""
+    original = ImageSet.take
+
+    def take(self, column, rows):
+        assert column != "images" or self.kind != "real", "a whole part of the real images was taken into memory"
+        return original(self, column, rows)
+
+    monkeypatch.setattr(ImageSet, "take", take)
+
+
+def test_no_part_of_the_real_images_is_held_whole(tmp_path, untaken, monkeypatch):
+    real = real_set(tmp_path / "real")
+    images = open_set(real.path("real.h5"))
+    teacher.run(context(tmp_path / "teacher", {"real": real}, "ce"))
+    taught = Artifact(tmp_path / "teacher", {"stage": "teacher", "fingerprint": "t", "metrics": {}})
+    compared = tmp_path / "groups"
+    compared.mkdir()
+    write_groups(compared / "groups.h5", images, 1, 1, 30, 4)
+    inputs = {"real": real, "answers": answers(tmp_path / "answers", 0), "groups": Artifact(compared, {"metrics": {}})}
+    distill.run(context(tmp_path / "stage", inputs, "ckd"))
+    path = tmp_path / "pairs.h5"
+    recipe = {"recipe": write_groups(path, images, 1, 1, 30, 4)}
+    distill.run(context(tmp_path / "recipe", inputs, "ckd", planned=recipe, distill={"recipe": str(path)}))
+    mixed = tmp_path / "mixes"
+    mixed.mkdir()
+    write_mixes(mixed / "mixes.h5", images, sample_mixes(TRAIN_ROWS, "mixup", 1.0, 12, (8, 8), 0), facts={})
+    mixes = context(tmp_path / "mixed", {"real": real, "mixes": Artifact(mixed, {"metrics": {}})}, "ce")
+    mixes.node.request.config["recipes"] = {"mixes": {"labels": "mixed"}}
+    distill.run(mixes)
+    for views in (0, 2):
+        asked = context(tmp_path / f"asked {views}", {"real": real, "teacher": taught}, "ce", answers={"views": views})
+        assert answering.run(asked)["teacher_calls"] == 20 * max(views, 1)
+
+
+@pytest.mark.parametrize("views", [0, 3])
+def test_pictures_are_those_of_all_images_at_once(views, tmp_path):
+    real = RealSet.of(real_set(tmp_path / "real"))
+    rule = ViewRule(6, 2, True)
+    found = list(answering.pictures(real.unread_train, 2, rule if views else None, views))
+    # Four blocks of the network at a time; a view begins anew.
+    assert [len(images) for images in found] == [8, 8, 4] * max(views, 1)
+    whole = real.images.columns["images"][TRAIN_ROWS]
+    expected = [whole]
+    if views:
+        expected = [rule(torch.from_numpy(whole), torch.arange(20), view).numpy() for view in range(views)]
+    np.testing.assert_array_equal(np.concatenate(found), np.concatenate(expected))
 
 
 def test_synthetic_rows_come_with_their_share_and_weight(tmp_path, given):

@@ -158,7 +158,7 @@ def test_pictures_of_another_size_are_refused_or_resized_by_choice(tmp_path):
         Image.new("L", (9, 6), 80 * name).save(folder / f"{name}.png")
     (folder / "labels.csv").write_text("file,label\n0.png,a\n1.png,b\n2.png,c\n")
     space = SPACES["class"]
-    with pytest.raises(DataError, match=r"must be 4 x 4 pixels, got 9 x 6; resize it, or set candidates\.resize"):
+    with pytest.raises(DataError, match=r"must be 4 x 4 pixels, got 9 x 6.*set candidates\.resize to true"):
         import_candidates(context_of(tmp_path / "strict", space, folder))
     import_candidates(context_of(tmp_path / "resized", space, folder, resize=True))
     candidates = open_set(tmp_path / "resized" / "work" / "candidates.h5")

@@ -21,6 +21,7 @@ from filters.features import load_extractor
 from filters.teacher_filter import teacher_error
 from filters.vicinity import Vicinity
 from flows.config import Config
+from flows.plan import make_source
 from flows.stages import candidates, features, prepare, ratio, synthetic
 
 SPACES = {
@@ -83,7 +84,10 @@ def run(tmp_path, monkeypatch):
         monkeypatch.setattr(flows.stages.common, "sampler_of", lambda context, compute: sampler)
         monkeypatch.setattr(flows.teachers, "open_teacher", lambda context, compute: Teacher(space))
         config = Config.model_validate({**sections, "compute": {"precision": "fp32"}})
-        node = SimpleNamespace(request=SimpleNamespace(config={"seed": 0}, seed=0))
+        asked = {"seed": 0}
+        if module is prepare:
+            asked["source"] = make_source(config).identity()
+        node = SimpleNamespace(request=SimpleNamespace(config=asked, seed=0))
         context = SimpleNamespace(
             config=config, node=node, inputs={key: artifacts[key] for key in inputs}, seed=0,
             workspace=workspace(tmp_path / name), warn=warnings.append,

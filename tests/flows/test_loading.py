@@ -102,8 +102,21 @@ def test_overrides_are_yaml(tmp_path):
         (
             {"source": {"kind": "digit"}},
             (),
-            "source.kind must be one of 'digits', 'fashion_mnist', 'chairs', got 'digit'",
+            "source.kind must be one of the 16 that there are, got 'digit'; did you mean 'digits'?",
         ),
+        ({"source": {"kind": "xyzzy"}}, (), "that there are, got 'xyzzy'; see 'stillhouse list sources'."),
+        (
+            {"generator": {"kind": "clas_gan"}},
+            (),
+            "'class_gan', 'continuous_gan', 'external', got 'clas_gan'; did you mean 'class_gan'?",
+        ),
+        (
+            {"generator": {"kind": "xyzzy"}},
+            (),
+            "generator.kind must be one of 'class_gan', 'continuous_gan', 'external', got 'xyzzy'.",
+        ),
+        ({"source": {"kind": "image_folder"}}, (), "source.folder: field required."),
+        ({"source": {"kind": "image_folder", "folder": "x", "foldr": 1}}, (), "did you mean 'source.folder'?"),
         ({"source": {"folder": "x"}}, (), "source must name its kind"),
     ],
 )

@@ -168,9 +168,9 @@ def test_what_cannot_be_used_is_named(run: Run, tmp_path: Path) -> None:
     empty.mkdir()
     text.write_text("")
     for words, expected, sentence in (
-        ((folder, bad), 3, "bad.png: must be a whole PNG or JPEG image"),
+        ((folder, bad), 3, "bad.png: cannot be read as an image"),
         ((folder, tmp_path / "absent.png"), 3, "absent.png: there is no such file or folder"),
-        ((folder, empty), 3, "must hold PNG or JPEG files, got a folder without any"),
+        ((folder, empty), 3, ".gif, .tif, .tiff), got a folder without any"),
         ((text, good), 2, "ends with .safetensors or .onnx, got 'model.pt2'; a torch-export program is code"),
         ((remote, good), 2, "must hold a network that its card describes, got a teacher of kind 'trained'"),
         ((put(store, None, "ratio"), good), 2, "predict takes a distill or teacher artifact, got a ratio artifact"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,10 +47,12 @@ def test_the_command_writes_comparisons_of_training_rows(real, tmp_path, capsys)
     assert not np.any(found.positive % 2)
     assert main(words) == 2
     assert "must be a new file" in capsys.readouterr().err
-    words[-2] = str(tmp_path / "many.h5")
+    words[words.index(str(out))] = str(tmp_path / "many.h5")
     words[words.index("50")] = "1000000"
-    assert main(words) == 2
-    assert "count must lie between 1 and the 3420 distinct comparisons" in capsys.readouterr().err
+    words.remove("--json")
+    assert main(words) == 0
+    assert "3420 comparisons (all that there are; 1000000 were asked for)" in capsys.readouterr().out
+    assert len(read_groups(Path(words[words.index("--out") + 1])).positive) == 3420
     assert main(["data", "verify", str(out)]) == 0
 
 

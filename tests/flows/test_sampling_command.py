@@ -348,6 +348,6 @@ def test_sets_are_exported_in_the_papers_layout(sample, capsys, tmp_path):
     assert main(["data", "info", str(saved.path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["kind"] == "samples"
     real = next(saved.path.parent.parent.rglob("real.h5"), None)
-    assert real is None or main(["data", "export", str(real), "--format", "fake-h5", "--out", str(out)]) == 3
+    assert real is None or main(["data", "export", str(real), "--format", "fake-h5", "--out", f"{out}2"]) == 3
     assert main(["data", "export", str(saved.path), "--format", "zip", "--out", str(out)]) == 2
-    assert "--format must be one of fake-h5, got 'zip'" in capsys.readouterr().err
+    assert "--format must be one of fake-h5, image-folder, parquet, webdataset, got 'zip'" in capsys.readouterr().err

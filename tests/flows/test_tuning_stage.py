@@ -10,9 +10,11 @@ import flows.short_runs
 from data.errors import StageError
 from data.labels import LabelSpace
 from data.random import row_seeds
+from data.recipes.relations import sample_related
 from data.workspace import Workspace
 from data.writing import write_set
 from flows.config import Config
+from flows.recipe_config import Groups, groups_section
 from flows.stages import tuning
 
 SPACE = LabelSpace("class", ("a", "b", "c"))
@@ -50,18 +52,19 @@ def tune(tmp_path):
     write_set(tmp_path / "candidates.h5", made, kind="candidates", **described)
     artifact = SimpleNamespace(fingerprint="x", path=lambda name: tmp_path / name, metrics={})
 
-    def run(name="made", workspace=Workspace, shares=None, **synthetic):
+    def run(name="made", workspace=Workspace, shares=None, method="ce", recipes=None, **synthetic):
         config = Config.model_validate({"compute": {"precision": "fp32", "threads": 1}, "synthetic": synthetic})
         training = {**config.distill.training.model_dump(), "batch_size": 8, "steps": 40, "warmup_steps": 10}
         section = {
             "tuning": TUNING if shares is None else {**TUNING, "shares": shares},
             "distill": {
                 "student": {"network": "convnet", "options": {"channels": 2}},
-                "method": {"name": "ce", "options": {}},
+                "method": {"name": method, "options": {}},
                 "training": training,
                 "real_fraction": 0.5,
                 "synthetic_weight": 1.0,
             },
+            **({} if recipes is None else {"recipes": recipes}),
         }
         warnings = []
         context = SimpleNamespace(
@@ -116,6 +119,19 @@ def test_settings_are_the_student_alone_then_quantiles_then_shares(tune, recorde
     assert [(row["value"], row["share"]) for row in found["count"]["rows"]] == [(45, 0.5), (90, 1.0)]
     assert found["alone"]["values"] == [53.0, 54.0]
     assert (found["quantile"]["default"], found["count"]["default"]) == (0.9, None)
+
+
+def test_synthetic_rows_are_compared_as_was_planned(tune, recorded):
+    asked = groups_section(Groups(relation="same_class", count=25, seed=2), (1, 1))["recipes"]
+    tune(quantile="auto", method="ckd", recipes=asked)
+    found = [call.data.synthetic for call in recorded.calls if call.data.synthetic is not None]
+    assert found
+    for rows in found:
+        expected = sample_related("same_class", rows.labels, SPACE, None, 1, 1, 25, 2)
+        assert all(np.array_equal(mine, other) for mine, other in zip(rows.groups, expected, strict=True))
+    recorded.calls.clear()
+    tune("drawn", quantile="auto", method="ckd")
+    assert all(call.data.synthetic is None or call.data.synthetic.groups is None for call in recorded.calls)
 
 
 def test_the_score_decides(tune, recorded):
