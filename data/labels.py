@@ -31,10 +31,12 @@ class Axis:
     maximum: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (np.isfinite([self.minimum, self.maximum]).all() and self.minimum < self.maximum):
+        # The width, too: a value is mapped by it.
+        ends = [self.minimum, self.maximum, self.maximum - self.minimum]
+        if not (np.isfinite(ends).all() and self.minimum < self.maximum):
             raise DataError(
-                f"an axis of a label space must have finite minimum < maximum, got {self.minimum} and {self.maximum} "
-                f"for '{self.name}'."
+                "an axis of a label space must have a finite range with minimum < maximum, got "
+                f"{self.minimum} and {self.maximum} for '{self.name}'."
             )
 
     def describe(self, value: float) -> str:
