@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+import flows.short_runs
 import students.data_parallel
 from data.reading import open_set
 from data.recipes.mixes import read_mixes
@@ -35,6 +36,8 @@ def given(monkeypatch):
         return original(processes, data, *arguments, **options)
 
     monkeypatch.setattr(students.data_parallel, "train_in_processes", train)
+    # The short runs of tuning have it by its name since they were imported, perhaps by a test before this one.
+    monkeypatch.setattr(flows.short_runs, "train_in_processes", train)
     return calls
 
 
@@ -159,8 +162,7 @@ def test_comparisons_of_the_stage_reach_the_students(tiny, tmp_path, capsys, giv
         distill={"methods": [{"name": "ckd"}], "data": ["real", "real+synthetic"], "seeds": [0]},
         recipes={"groups": {"relation": "same_class", "count": 60, "most_per_row": 8, "seed": 3}},
         synthetic={"quantile": "auto"},
-        # Such that no class is lost, whatever the teacher of a few steps answers.
-        tuning={"quantiles": [0.9, 1.0], "seeds": [0, 1], "steps": 2},
+        tuning={"quantiles": [0.5, 0.9], "seeds": [0, 1], "steps": 2},
     )
     run(capsys, "run", path, "--store", tmp_path / "store", "--direct", "--json")
     (prepared,) = Store(tmp_path / "store").artifacts("prepare")
